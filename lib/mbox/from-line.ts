@@ -1,0 +1,45 @@
+/**
+ * The From_ line: `From `, the envelope sender, and the date of delivery. Nothing defines it; these are
+ * the layouts that delivery agents and mail readers write and that at least one of mutt, Dovecot and
+ * c-client reads. A date is asked for so that prose ("From here on ...") is never a boundary; that the
+ * line before is empty is the scanner's business.
+ *
+ *   asctime(3)   Sat Jan  3 01:05:34 1996      also without seconds, a zone before or after the year
+ *   RFC 822      Thu, 9 Nov 2002 22:33:52      also with a zone after it
+ * and after either of them, from UUCP: `remote from host`.
+ *
+ * The sender may be missing, hold spaces (`"a b"@c`, `user at host`) or be a bang path.
+ */
+
+/** Octets of a From_ line without its line end. A longer line is not a From_ line. */
+export const MAX_FROM_LINE = 2048;
+
+const DAY = '(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)';
+const MONTH = '(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)';
+const MDAY = '(?:0?[1-9]|[12][0-9]|3[01])';
+const TIME = '[0-2]?[0-9]:[0-5][0-9](?::[0-6][0-9])?';
+const YEAR = '(?:[0-9]{4}|[0-9]{2})';
+// `PST`, `MET DST`, `-0700`, `+0000 (UTC)`.
+const ZONE = '(?: +(?:[A-Z]{1,6}|[+-][0-9]{4}|\\([A-Z]{1,6}\\))){0,2}';
+
+const DATE = new RegExp(
+  `(?:^| )(?:${DAY} +${MONTH} +${MDAY} +${TIME}${ZONE} +${YEAR}|${DAY}, *${MDAY} +${MONTH} +${YEAR} +${TIME})` +
+    `${ZONE}(?: +remote from [^ ]+)? *$`,
+);
+
+const FROM_ = [0x46, 0x72, 0x6f, 0x6d, 0x20];
+
+/**
+ * Whether [start, end) of `bytes` is a From_ line.
+ * @param end where its LF is, or the end of the file; a CR before that is not looked at
+ */
+export function isFromLine(bytes: Uint8Array, start: number, end: number): boolean {
+  const last = end > start && bytes[end - 1] === 0x0d ? end - 1 : end;
+  if (last - start > MAX_FROM_LINE) return false;
+  for (let i = 0; i < FROM_.length; i++) {
+    if (bytes[start + i] !== FROM_[i]) return false;
+  }
+  if (last - start < FROM_.length) return false;
+  const rest = Buffer.from(bytes.buffer, bytes.byteOffset + start + 5, last - start - 5).toString('latin1');
+  return DATE.test(rest.replaceAll('\t', ' '));
+}

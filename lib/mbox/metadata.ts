@@ -1,0 +1,203 @@
+/**
+ * What mail readers keep in a mailbox file about its messages: header fields such as `Status`, and the
+ * FOLDER INTERNAL DATA message of Pine, UW IMAP and Dovecot. POP3 clients see neither (a served
+ * `Status: RO` makes some show new mail as read), and both stay in the file byte for byte.
+ *
+ * HeaderFilter tells the two kinds of lines of a header apart while it streams by. It holds at most as
+ * many octets as the longest hidden field name, and never a line.
+ */
+import { asBuffer, CR, findLf, LF } from './bytes.js';
+
+const COLON = 0x3a;
+
+/** A set of field names, compared without case. */
+export class FieldNames {
+  readonly #names: Set<string>;
+  /** Whether an octet can begin one of the names. */
+  readonly #initial = new Uint8Array(256);
+  /** Octets of the longest name. */
+  readonly longest: number;
+
+  constructor(names: readonly string[]) {
+    this.#names = new Set(names.map(name => name.toLowerCase()));
+    this.longest = Math.max(...names.map(name => name.length));
+    for (const name of this.#names) {
+      this.#initial[name.charCodeAt(0)] = 1;
+      this.#initial[name.toUpperCase().charCodeAt(0)] = 1;
+    }
+  }
+
+  mayBegin(octet: number): boolean {
+    return this.#initial[octet] === 1;
+  }
+
+  /** Whether [start, end) is one of the names. */
+  has(bytes: Buffer, start: number, end: number): boolean {
+    return this.#names.has(bytes.toString('latin1', start, end).toLowerCase());
+  }
+}
+
+const METADATA = ['Status', 'X-Status', 'X-Keywords', 'X-UID', 'X-IMAP', 'X-IMAPbase', 'Content-Length'];
+
+/** Fields that no client is sent. */
+export const METADATA_FIELDS = new FieldNames(METADATA);
+
+/** Fields that mail readers add to or change in a message that is otherwise the same. */
+export const VOLATILE_FIELDS = new FieldNames([
+  ...METADATA,
+  'Lines',
+  'X-UIDL',
+  'X-Mozilla-Status',
+  'X-Mozilla-Status2',
+  'X-Mozilla-Keys',
+]);
+
+/** Takes [start, end) of `bytes`, which must not be kept: whole lines or parts of lines of one kind. */
+export type SpanSink = (bytes: Buffer, start: number, end: number, hidden: boolean) => void;
+
+type Verdict = 'hidden' | 'visible' | 'same' | 'empty' | 'undecided';
+
+/**
+ * Splits a header, pushed in any cutting, into spans of hidden and of visible lines. Every octet comes
+ * out once and in order, apart from the empty line that ends the header, and from a prefix of the last
+ * line if it is shorter than a field name and its LF was never pushed.
+ */
+export class HeaderFilter {
+  /** The empty line was pushed; nothing more is taken. */
+  done = false;
+  /** Octets of that empty line: 1, or 2 with CR. */
+  emptyLine = 0;
+
+  readonly #held: Buffer;
+  #heldLength = 0;
+  #midLine = false;
+  #hiding = false;
+
+  constructor(
+    private readonly fields: FieldNames,
+    private readonly sink: SpanSink,
+  ) {
+    this.#held = Buffer.alloc(fields.longest + 1);
+  }
+
+  /** For the header of another message. */
+  reset(): void {
+    this.done = false;
+    this.emptyLine = 0;
+    this.#heldLength = 0;
+    this.#midLine = false;
+    this.#hiding = false;
+  }
+
+  /** @returns where it stopped: after the empty line, or at the end of the chunk */
+  push(bytes: Uint8Array, at = 0): number {
+    const chunk = asBuffer(bytes);
+    let next = this.#heldLength > 0 ? this.#resumeLine(chunk, at) : at;
+    let run = next;
+    while (next < chunk.length && !this.done) {
+      if (this.#midLine) {
+        const lf = findLf(chunk, next);
+        this.#midLine = lf < 0;
+        next = lf < 0 ? chunk.length : lf + 1;
+        continue;
+      }
+      const verdict = this.#judge(chunk, next, chunk.length);
+      const turns = (verdict === 'hidden' && !this.#hiding) || (verdict === 'visible' && this.#hiding);
+      if (turns || verdict === 'empty' || verdict === 'undecided') {
+        if (next > run) this.sink(chunk, run, next, this.#hiding);
+        run = next;
+      }
+      if (turns) this.#hiding = !this.#hiding;
+      if (verdict === 'empty') {
+        this.#finish(chunk[next] === CR ? 2 : 1);
+        return next + this.emptyLine;
+      }
+      if (verdict === 'undecided') {
+        this.#heldLength = chunk.copy(this.#held, 0, next);
+        return chunk.length;
+      }
+      this.#midLine = true;
+    }
+    if (next > run) this.sink(chunk, run, next, this.#hiding);
+    return next;
+  }
+
+  /** Goes on with a line whose first octets were the last ones of an earlier chunk. */
+  #resumeLine(chunk: Buffer, at: number): number {
+    let next = at;
+    while (next < chunk.length) {
+      this.#held[this.#heldLength++] = chunk[next++]!;
+      const verdict = this.#judge(this.#held, 0, this.#heldLength);
+      if (verdict === 'undecided') continue;
+      const length = this.#heldLength;
+      this.#heldLength = 0;
+      if (verdict === 'empty') {
+        this.#finish(length);
+      } else {
+        if (verdict !== 'same') this.#hiding = verdict === 'hidden';
+        this.#midLine = this.#held[length - 1] !== LF;
+        this.sink(this.#held, 0, length, this.#hiding);
+      }
+      break;
+    }
+    return next;
+  }
+
+  #finish(emptyLine: number): void {
+    this.done = true;
+    this.emptyLine = emptyLine;
+  }
+
+  /** What kind of line begins at `start`, as far as the octets up to `end` tell. */
+  #judge(bytes: Buffer, start: number, end: number): Verdict {
+    const first = bytes[start]!;
+    if (first === LF) return 'empty';
+    if (first === CR) {
+      if (start + 1 === end) return 'undecided';
+      return bytes[start + 1] === LF ? 'empty' : 'visible';
+    }
+    // A continuation line shares the fate of its field (RFC 5322 §2.2.3).
+    if (first === 0x20 || first === 0x09) return 'same';
+    if (!this.fields.mayBegin(first)) return 'visible';
+    const limit = start + this.fields.longest + 1;
+    for (let i = start + 1; i < limit; i++) {
+      if (i === end) return 'undecided';
+      if (bytes[i] === COLON) return this.fields.has(bytes, start, i) ? 'hidden' : 'visible';
+      if (bytes[i] === LF) return 'visible';
+    }
+    return 'visible';
+  }
+}
+
+/** Octets of a line that the detector looks at; longer than both lines it looks for. */
+const DETECTED = 96;
+const SUBJECT = /^subject:[ \t]*DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA[ \t\r]*$/i;
+
+/**
+ * Whether a header, pushed in any cutting, is that of a FOLDER INTERNAL DATA message: it has both an
+ * X-IMAP field and that subject. Only the first message of a file can be one.
+ */
+export class FolderDataDetector {
+  #line = '';
+  #imap = false;
+  #subject = false;
+
+  get found(): boolean {
+    return this.#imap && this.#subject;
+  }
+
+  push(bytes: Buffer, start: number, end: number): void {
+    let at = start;
+    while (at < end) {
+      const lf = findLf(bytes, at);
+      const stop = lf < 0 || lf >= end ? end : lf;
+      const room = DETECTED - this.#line.length;
+      this.#line += bytes.toString('latin1', at, Math.min(stop, at + room));
+      if (stop === end) return;
+      if (/^x-imap:/i.test(this.#line)) this.#imap = true;
+      if (SUBJECT.test(this.#line)) this.#subject = true;
+      this.#line = '';
+      at = stop + 1;
+    }
+  }
+}

@@ -1,0 +1,217 @@
+/**
+ * From the octets of a mailbox file, pushed in any cutting, to its index. Invariants:
+ * the index depends on the octets alone, never on where the chunks were cut; memory grows with the
+ * number of messages only, as no line is ever held beyond the length of a From_ line.
+ *
+ * A message begins at a From_ line at the start of the file or after an empty line, and nowhere else:
+ * Content-Length never decides, since it comes with the mail and may lie. Empty lines before the first
+ * From_ line belong to no message; the one empty line before any other From_ line, or at the end of the
+ * file, separates and belongs to no message either, even if it would have ended the header.
+ */
+import { crc32 } from 'node:zlib';
+import { asBuffer, CR, countBareLf, findLf, LF } from './bytes.js';
+import { isFromLine, MAX_FROM_LINE } from './from-line.js';
+import { IndexBuilder, type MailboxIndex } from './mailbox-index.js';
+import { FolderDataDetector, HeaderFilter, METADATA_FIELDS } from './metadata.js';
+
+/** The first line that is not empty is no From_ line: this is no mailbox file. */
+export class NotMbox extends Error {
+  override readonly name = 'NotMbox';
+  constructor(
+    /** Octets before the offending line. */
+    readonly offset: number,
+  ) {
+    super(`not a mailbox file: no From_ line at offset ${offset}`);
+  }
+}
+
+/** `boundary`: at the start of a line after an empty line, or before the first message. */
+type State = 'boundary' | 'header' | 'body';
+
+/** Longest line with its line end that can be a From_ line. */
+const MAX_HELD = MAX_FROM_LINE + 2;
+
+export class Scanner {
+  readonly #index = new IndexBuilder();
+  #state: State = 'boundary';
+  /** Offset in the file of the chunk at hand. */
+  #offset = 0;
+  /** Offset in the file of the line at hand. */
+  #line = 0;
+  /** The last octet of the chunk before. */
+  #last = LF;
+  /** The beginning of a line that may be a From_ line, cut by the end of a chunk. */
+  readonly #held = Buffer.alloc(MAX_HELD);
+  #heldLength = 0;
+
+  // The message at hand; #start is -1 before the first.
+  #start = -1;
+  #header = 0;
+  #body = 0;
+  #headerOctets = 0;
+  /** LFs without CR since #body. */
+  #bare = 0;
+  /** Offset of the last empty line, which may turn out to be the separator. */
+  #empty = 0;
+  #fromCrc = 0;
+  #headerCrc = 0;
+  #headerCrcBeforeEmpty = 0;
+  readonly #filter = new HeaderFilter(METADATA_FIELDS, (...span) => this.#headerSpan(...span));
+  #headerLast = LF;
+  /** How far #headerCrc has come. */
+  #crcAt = 0;
+  /** Looks at the first message only. */
+  #detector: FolderDataDetector | undefined = new FolderDataDetector();
+  #hidden: 0 | 1 = 0;
+  /** Size of the file once it is known; octets from there on are not in it. */
+  #size = Number.POSITIVE_INFINITY;
+
+  /** Takes the next octets. Throws NotMbox. */
+  push(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    const chunk = asBuffer(bytes);
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#state === 'body') at = this.#scanBody(chunk, at);
+      else if (this.#state === 'header') at = this.#scanHeader(chunk, at);
+      else at = this.#scanBoundary(chunk, at);
+    }
+    this.#offset += chunk.length;
+    this.#last = chunk[chunk.length - 1]!;
+  }
+
+  /** The octets pushed are the whole file. Throws NotMbox. */
+  end(): MailboxIndex {
+    const size = this.#offset;
+    this.#size = size;
+    // A last line without LF is read as if it had one; the offsets are cut back to the file.
+    if (this.#last !== LF) this.push(Buffer.of(LF));
+    if (this.#start >= 0) this.#close(this.#offset, this.#state === 'boundary');
+    return this.#index.finish(size, this.#hidden);
+  }
+
+  /** One line after an empty line. */
+  #scanBoundary(chunk: Buffer, at: number): number {
+    const lf = findLf(chunk, at);
+    if (this.#heldLength === 0 && lf >= 0) {
+      this.#endLine(chunk, at, lf);
+      return lf + 1;
+    }
+    const stop = Math.min(lf < 0 ? chunk.length : lf + 1, at + MAX_HELD - this.#heldLength);
+    this.#heldLength += chunk.copy(this.#held, this.#heldLength, at, stop);
+    if (lf >= 0 && stop === lf + 1) {
+      const length = this.#heldLength;
+      this.#heldLength = 0;
+      this.#endLine(this.#held, 0, length - 1);
+    } else if (this.#heldLength === MAX_HELD) {
+      this.#heldLength = 0;
+      if (this.#start < 0) throw new NotMbox(this.#line);
+      this.#state = 'body';
+    }
+    return stop;
+  }
+
+  /** Decides about a complete line after an empty line: From_ line, empty line or body. */
+  #endLine(bytes: Buffer, start: number, lf: number): void {
+    const next = this.#line + (lf + 1 - start);
+    const bare = lf === start || bytes[lf - 1] !== CR;
+    if (lf - start === (bare ? 0 : 1)) {
+      this.#empty = this.#line;
+    } else if (isFromLine(bytes, start, lf)) {
+      if (this.#start >= 0) this.#close(this.#line, true);
+      this.#open(next, crc32(bytes.subarray(start, lf + 1 - Math.max(0, next - this.#size))));
+    } else {
+      if (this.#start < 0) throw new NotMbox(this.#line);
+      this.#state = 'body';
+    }
+    if (bare) this.#bare++;
+    this.#line = next;
+  }
+
+  #open(header: number, fromCrc: number): void {
+    this.#start = this.#line;
+    this.#header = header;
+    this.#body = Number.POSITIVE_INFINITY;
+    this.#headerOctets = 0;
+    this.#fromCrc = fromCrc;
+    this.#headerCrc = fromCrc;
+    this.#crcAt = header;
+    this.#headerLast = LF;
+    this.#filter.reset();
+    this.#state = 'header';
+  }
+
+  #scanHeader(chunk: Buffer, at: number): number {
+    const next = this.#filter.push(chunk, at);
+    if (!this.#filter.done) return next;
+    const { emptyLine } = this.#filter;
+    this.#body = this.#line = this.#offset + next;
+    this.#empty = this.#body - emptyLine;
+    this.#bare = 0;
+    this.#headerCrcBeforeEmpty = this.#headerCrc;
+    this.#addToCrc(emptyLine === 1 ? Buffer.of(LF) : Buffer.of(CR, LF));
+    this.#state = 'boundary';
+    return next;
+  }
+
+  #headerSpan(bytes: Buffer, start: number, end: number, hidden: boolean): void {
+    this.#addToCrc(bytes.subarray(start, end));
+    this.#detector?.push(bytes, start, end);
+    if (!hidden) this.#headerOctets += end - start + countBareLf(bytes, start, end, this.#headerLast);
+    this.#headerLast = bytes[end - 1]!;
+  }
+
+  #addToCrc(bytes: Buffer): void {
+    const inFile = Math.min(bytes.length, this.#size - this.#crcAt);
+    this.#headerCrc = crc32(bytes.subarray(0, inFile), this.#headerCrc);
+    this.#crcAt += bytes.length;
+  }
+
+  /** Lines up to and with the next empty one. */
+  #scanBody(chunk: Buffer, at: number): number {
+    let line = this.#line - this.#offset;
+    let bare = 0;
+    let next = chunk.length;
+    for (let lf = findLf(chunk, at); lf >= 0; lf = findLf(chunk, lf + 1)) {
+      const isBare = (lf > 0 ? chunk[lf - 1] : this.#last) !== CR;
+      if (isBare) bare++;
+      if (lf - line === (isBare ? 0 : 1)) {
+        this.#empty = this.#offset + line;
+        this.#state = 'boundary';
+        next = lf + 1;
+        line = next;
+        break;
+      }
+      line = lf + 1;
+    }
+    this.#bare += bare;
+    this.#line = this.#offset + line;
+    return next;
+  }
+
+  /**
+   * The message at hand is complete.
+   * @param at        offset of the next From_ line, or the end
+   * @param separated whether the line before `at` is empty
+   */
+  #close(at: number, separated: boolean): void {
+    const contentEnd = separated ? this.#empty : at;
+    const hasBody = this.#body <= contentEnd;
+    // The separator takes two octets on the wire, whichever line end it has.
+    const bodyOctets = hasBody ? at - this.#body + this.#bare - (separated ? 2 : 0) : 0;
+    const separatorWasHeaderEnd = !hasBody && this.#body !== Number.POSITIVE_INFINITY;
+    const inFile = (offset: number) => Math.min(offset, this.#size);
+    this.#index.add({
+      start: this.#start,
+      header: inFile(this.#header),
+      body: inFile(hasBody ? this.#body : contentEnd),
+      contentEnd: inFile(contentEnd),
+      octets: this.#headerOctets + (hasBody ? 2 + bodyOctets : 0),
+      bodyOctets,
+      fromCrc: this.#fromCrc,
+      headerCrc: separatorWasHeaderEnd ? this.#headerCrcBeforeEmpty : this.#headerCrc,
+    });
+    if (this.#detector?.found) this.#hidden = 1;
+    this.#detector = undefined;
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Unique-ids (RFC 1939 §7, UIDL): 1 to 70 characters of 0x21 to 0x7E that stay with a message for as
+ * long as it exists, although nothing is ever written into the mailbox file for them.
+ *
+ * An identity is a digest of what no program changes: the From_ line, the header without volatile
+ * fields, and how the body begins and how long it is. Line ends are not part of it, and neither is a
+ * missing final newline: other programs that rewrite the file change both.
+ *
+ * Messages can be alike in all of that (the same mail delivered twice within a second). They are told
+ * apart by an ordinal in file order: the first has the bare digest as its unique-id, the second
+ * `digest-2`. When one of them is deleted the others keep their ordinals, which must then be remembered:
+ * were they counted again, `digest-2` would become `digest`, which the client has seen and would skip.
+ */
+import { createHash } from 'node:crypto';
+import { asBuffer, CR, findLf, LF } from './bytes.js';
+import { HeaderFilter, VOLATILE_FIELDS } from './metadata.js';
+
+/** Octets of the body, as they are in the file, that an identity needs at most. */
+export const BODY_SAMPLE = 1024;
+
+/** Octets of the body that are digested, without CRs of line ends: CRLF can halve a sample. */
+const BODY_DIGESTED = BODY_SAMPLE / 2;
+
+const NEWLINE = Buffer.of(LF);
+
+/** The identity of one message. */
+export class IdentityDigest {
+  readonly #hash = createHash('sha256');
+  readonly #filter = new HeaderFilter(VOLATILE_FIELDS, (bytes, start, end, hidden) => {
+    if (!hidden) this.#update(bytes, start, end);
+  });
+  #part: 'from-line' | 'header' | 'body' = 'from-line';
+  /** A CR was the last octet: whether it counts depends on the next. */
+  #heldCr = false;
+  #bodyDigested = 0;
+  #last = LF;
+
+  /** @param bodyOctets `Extent.bodyOctets`, which is the same for LF and CRLF line ends */
+  constructor(private readonly bodyOctets: number) {}
+
+  /**
+   * Takes the next octets of [start, body) of an extent, then of the first BODY_SAMPLE octets of
+   * [body, contentEnd), or all if they are fewer.
+   */
+  push(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    const chunk = asBuffer(bytes);
+    let at = 0;
+    if (this.#part === 'from-line') {
+      const lf = findLf(chunk, 0);
+      at = lf < 0 ? chunk.length : lf + 1;
+      this.#update(chunk, 0, at);
+      if (lf >= 0) this.#part = 'header';
+    }
+    if (this.#part === 'header' && at < chunk.length) {
+      at = this.#filter.push(chunk, at);
+      if (this.#filter.done) this.#endHeader();
+    }
+    if (this.#part === 'body') this.#update(chunk, at, chunk.length);
+    this.#last = chunk[chunk.length - 1]!;
+  }
+
+  /** The identity: 32 lower-case hexadecimal digits, 128 bits of SHA-256. */
+  end(): string {
+    if (this.#last !== LF && (this.#part !== 'body' || this.#bodyDigested < BODY_DIGESTED))
+      this.push(NEWLINE);
+    if (this.#part !== 'body') this.#endHeader();
+    return this.#hash.digest('hex').slice(0, 32);
+  }
+
+  /** The empty line counts alike whether it is there or was taken for the separator. */
+  #endHeader(): void {
+    this.#hash.update(`\n${this.bodyOctets}\n`);
+    this.#heldCr = false;
+    this.#part = 'body';
+  }
+
+  /** Digests [start, end) without the CRs of line ends. */
+  #update(bytes: Buffer, start: number, end: number): void {
+    let run = start;
+    for (let at = start; at < end; at++) {
+      if (this.#heldCr) {
+        this.#heldCr = false;
+        if (bytes[at] !== LF) this.#digest(Buffer.of(CR), 0, 1);
+      }
+      if (bytes[at] !== CR) continue;
+      this.#digest(bytes, run, at);
+      this.#heldCr = true;
+      run = at + 1;
+    }
+    this.#digest(bytes, run, end);
+  }
+
+  #digest(bytes: Buffer, start: number, end: number): void {
+    let stop = end;
+    if (this.#part === 'body') {
+      stop = Math.min(end, start + BODY_DIGESTED - this.#bodyDigested);
+      this.#bodyDigested += Math.max(0, stop - start);
+    }
+    if (stop > start) this.#hash.update(bytes.subarray(start, stop));
+  }
+}
+
+/** Identity → ordinals of its messages in file order, for identities whose ordinals are not 1, 2, 3... */
+export type Ordinals = ReadonlyMap<string, readonly number[]>;
+
+/**
+ * The ordinal of each message among those of its identity. Remembered ordinals go to the first
+ * messages in file order, since mail is only ever appended; later ones count on from the highest.
+ */
+function ordinalsOf(identities: readonly string[], remembered: Ordinals): number[] {
+  const seen = new Map<string, { count: number; highest: number }>();
+  return identities.map(identity => {
+    const state = seen.get(identity) ?? {
+      count: 0,
+      highest: Math.max(0, ...(remembered.get(identity) ?? [])),
+    };
+    seen.set(identity, state);
+    const known = remembered.get(identity)?.[state.count++];
+    return known ?? ++state.highest;
+  });
+}
+
+/**
+ * The unique-ids of all messages, in file order.
+ * @param ordinals what `survivingOrdinals` returned when messages were last deleted
+ */
+export function assignUniqueIds(identities: readonly string[], ordinals: Ordinals): string[] {
+  return ordinalsOf(identities, ordinals).map((ordinal, i) =>
+    ordinal === 1 ? identities[i]! : `${identities[i]}-${ordinal}`,
+  );
+}
+
+/**
+ * What to remember once the marked messages are deleted: the ordinals of identities whose survivors
+ * would not be counted 1, 2, 3... again. Usually nothing.
+ * @param isMarked for a message-number: element n-1 of `identities` is message n
+ */
+export function survivingOrdinals(
+  identities: readonly string[],
+  ordinals: Ordinals,
+  isMarked: (n: number) => boolean,
+): Map<string, number[]> {
+  const survivors = new Map<string, number[]>();
+  ordinalsOf(identities, ordinals).forEach((ordinal, i) => {
+    if (isMarked(i + 1)) return;
+    const list = survivors.get(identities[i]!);
+    if (list) list.push(ordinal);
+    else survivors.set(identities[i]!, [ordinal]);
+  });
+  for (const [identity, list] of survivors) {
+    if (list.every((ordinal, i) => ordinal === i + 1)) survivors.delete(identity);
+  }
+  return survivors;
+}
