@@ -1,0 +1,229 @@
+/**
+ * The dotlock `MAILBOX.lock`, by proper-lockfile, which supplies the waiting, the refreshing of the
+ * lock's time and the notice when it is lost. Out of the box that package makes a *directory*, which no
+ * mail program can break when stale; through its `fs` option we give it the lock every mail program
+ * knows: a file with our pid, made by link(2) so that it holds on NFS too.
+ *
+ * Invariant: we unlink a lock file only if it is the inode we made, or, breaking a stale one, the very
+ * inode we judged, under the kernel lock on the mailbox, so that two breakers cannot take it from each
+ * other. When a lock is stale: `stale-dotlock.ts`.
+ */
+import * as fs from 'node:fs';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import lockfile from 'proper-lockfile';
+import { errnoOf } from '../errors.js';
+import type { Host } from '../host/host.js';
+import { inspectDotlock, type LockSighting, sameSighting } from './stale-dotlock.js';
+
+/** A lock unchanged for this long, with a mailbox unchanged for as long, is stale. Milliseconds. */
+export const STALE_AFTER = 300_000;
+/** How often our own lock is touched. maildrop(1) breaks one left alone for 60 s. Milliseconds. */
+const REFRESH_EVERY = 10_000;
+
+/** Names of temporary files must not repeat within the process. */
+let serial = 0;
+
+type Callback<T = void> = (error: NodeJS.ErrnoException | null, value?: T) => void;
+
+export interface DotlockOptions {
+  readonly mailboxPath: string;
+  /** The mailbox file, for the kernel lock that a stale break needs. */
+  readonly mailboxFd: number;
+  readonly host: Host;
+  /** Called once if somebody takes our lock away. */
+  readonly onLost: (reason: Error) => void;
+}
+
+export class Dotlock {
+  readonly path: string;
+  #release: (() => Promise<void>) | undefined;
+  /** The inode of the lock file we made, while we hold it. */
+  #own: { dev: bigint; ino: bigint } | undefined;
+  /** The last lock of somebody else that we looked at. */
+  #sighting: LockSighting | undefined;
+  /** Our clock minus the file system's, milliseconds: on NFS the times of files are the server's. */
+  #skew = 0;
+
+  constructor(private readonly options: DotlockOptions) {
+    this.path = `${options.mailboxPath}.lock`;
+  }
+
+  /** What is known of the lock that was in the way at the last failed `tryLock`. */
+  get holder(): LockSighting | undefined {
+    return this.#sighting;
+  }
+
+  /**
+   * Takes the lock if it is free or stale, without waiting.
+   * @returns false when somebody else holds it
+   * @throws the error of the system call when it can be neither taken nor seen (EACCES, ENOSPC, ...)
+   */
+  async tryLock(): Promise<boolean> {
+    try {
+      this.#release = await lockfile.lock(this.options.mailboxPath, {
+        lockfilePath: this.path,
+        realpath: false,
+        stale: STALE_AFTER,
+        update: REFRESH_EVERY,
+        retries: 0,
+        fs: this.#adapter(),
+        onCompromised: error => {
+          this.#release = undefined;
+          this.#own = undefined;
+          this.options.onLost(error);
+        },
+      });
+      return true;
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === 'ELOCKED' || errno === 'EEXIST' || errno === 'EBUSY') return false;
+      throw error;
+    }
+  }
+
+  /** Gives the lock back; nothing happens when it is not ours any more. */
+  async unlock(): Promise<void> {
+    const release = this.#release;
+    this.#release = undefined;
+    await release?.();
+    this.#own = undefined;
+  }
+
+  /** The four calls proper-lockfile makes, in terms of a lock *file*. */
+  #adapter(): object {
+    return {
+      mkdir: (_path: string, done: Callback) => this.#settle(this.#create(), done),
+      rmdir: (_path: string, done: Callback) => this.#settle(this.#remove(), done),
+      rmdirSync: () => this.#removeOwnSync(),
+      stat: (_path: string, done: Callback<{ mtime: Date }>) => this.#settle(this.#look(), done),
+      utimes: (path: string, atime: Date, mtime: Date, done: Callback) =>
+        this.#settle(fs.promises.lutimes(path, atime, mtime), done),
+    };
+  }
+
+  #settle<T>(work: Promise<T>, done: Callback<T>): void {
+    work.then(
+      value => done(null, value),
+      error => done(error),
+    );
+  }
+
+  /** A name beside the lock that nobody else uses. */
+  #temporaryName(): string {
+    const { mailboxPath } = this.options;
+    const host = hostname().replace(/[^A-Za-z0-9.-]/g, '_');
+    return join(dirname(mailboxPath), `.${basename(mailboxPath)}.lock.${host}.${process.pid}.${++serial}`);
+  }
+
+  /** Makes the lock: EEXIST when there is one. */
+  async #create(): Promise<void> {
+    const { path: temporary, handle } = await this.#createTemporary();
+    try {
+      try {
+        await handle.chmod(0o644); // Whatever our umask: others must be able to read the pid.
+        await handle.writeFile(`${process.pid}:${hostname()}\n`);
+        // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
+        const failure = await fs.promises.link(temporary, this.path).catch((error: unknown) => error);
+        const made = await handle.stat({ bigint: true });
+        this.#skew = Date.now() - Number(made.mtimeMs);
+        if (made.nlink !== 2n)
+          throw failure ?? Object.assign(new Error('link(2) had no effect'), { code: 'EEXIST' });
+        this.#own = { dev: made.dev, ino: made.ino };
+      } finally {
+        await handle.close();
+      }
+    } finally {
+      await fs.promises.unlink(temporary);
+    }
+    if (!(await this.#isOwn())) {
+      this.#own = undefined;
+      throw Object.assign(new Error('the dotlock was replaced as it was made'), { code: 'EEXIST' });
+    }
+  }
+
+  async #createTemporary(): Promise<{ path: string; handle: fs.promises.FileHandle }> {
+    for (;;) {
+      const path = this.#temporaryName();
+      try {
+        return { path, handle: await fs.promises.open(path, 'wx', 0o644) };
+      } catch (error) {
+        // Left behind by a process that had our pid before.
+        if (errnoOf(error) !== 'EEXIST') throw error;
+      }
+    }
+  }
+
+  async #isOwn(): Promise<boolean> {
+    const own = this.#own;
+    if (own === undefined) return false;
+    const now = await fs.promises.lstat(this.path, { bigint: true }).catch(error => {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    });
+    return now !== undefined && now.dev === own.dev && now.ino === own.ino;
+  }
+
+  /** stat as proper-lockfile wants it: of our lock the truth; of another's, a time that says whether it is stale. */
+  async #look(): Promise<{ mtime: Date }> {
+    const stat = await fs.promises.lstat(this.path, { bigint: true });
+    if (this.#own !== undefined) {
+      if (stat.dev === this.#own.dev && stat.ino === this.#own.ino) return { mtime: stat.mtime };
+      // Ours was replaced: any time but the one we set says so.
+      return { mtime: new Date(0) };
+    }
+    this.#sighting = await inspectDotlock(this.path, this.options.mailboxPath, this.options.host);
+    if (this.#sighting.stale === 'at once') return { mtime: new Date(0) };
+    return { mtime: new Date(this.#sighting.lastChange.getTime() + this.#skew) };
+  }
+
+  /** rmdir as proper-lockfile wants it: releases our lock, or breaks the stale one just looked at. */
+  async #remove(): Promise<void> {
+    if (this.#own !== undefined) {
+      if (await this.#isOwn()) await fs.promises.unlink(this.path);
+      return;
+    }
+    await this.#breakStale();
+  }
+
+  #removeOwnSync(): void {
+    const own = this.#own;
+    if (own === undefined) return;
+    const now = fs.lstatSync(this.path, { bigint: true });
+    if (now.dev === own.dev && now.ino === own.ino) fs.unlinkSync(this.path);
+  }
+
+  /**
+   * Unlinking by name alone would be a race: between the judgement and the unlink the stale lock may
+   * have become somebody's fresh one. So: under the kernel lock on the mailbox, look again, move it to a
+   * name of our own, look at what was moved, and put it back if it is another.
+   */
+  async #breakStale(): Promise<void> {
+    const judged = this.#sighting;
+    const { host, mailboxFd, mailboxPath } = this.options;
+    if (judged === undefined || judged.kind !== 'file') throw busy('the stale lock is not a regular file');
+    if (!host.lockOpenFile(mailboxFd, 'write')) throw busy('the mailbox is locked by fcntl');
+    try {
+      const now = await inspectDotlock(this.path, mailboxPath, host);
+      if (!sameSighting(now, judged)) throw busy('the lock changed as it was broken');
+      const aside = this.#temporaryName();
+      await fs.promises.rename(this.path, aside).catch(error => {
+        // A sticky spool: only its owner may remove it.
+        throw busy('the stale lock cannot be removed', error);
+      });
+      const moved = await fs.promises.lstat(aside, { bigint: true });
+      if (moved.dev !== judged.dev || moved.ino !== judged.ino) {
+        await fs.promises.link(aside, this.path);
+        await fs.promises.unlink(aside);
+        throw busy('the lock changed as it was broken');
+      }
+      await fs.promises.unlink(aside);
+    } finally {
+      host.unlockOpenFile(mailboxFd);
+    }
+  }
+}
+
+function busy(message: string, cause?: unknown): Error {
+  return Object.assign(new Error(message, { cause }), { code: 'EBUSY' });
+}

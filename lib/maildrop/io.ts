@@ -1,0 +1,134 @@
+/**
+ * The one way to the disk for mailbox files and for our own state. Everything in this room reads,
+ * writes, truncates and syncs through `SpoolIo`, so that a test can put a disk that fails, tears or
+ * reorders in its place; `nodeIo` is the real one. Reads and writes are positioned and may be short,
+ * as the system calls are: `readFully` and `writeFully` loop.
+ */
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
+import { errnoOf } from '../errors.js';
+
+/** What fstat(2) and lstat(2) tell that we decide by. */
+export interface FileStat {
+  readonly dev: bigint;
+  readonly ino: bigint;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
+  /** Octets. */
+  readonly size: number;
+  readonly atimeNs: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+/** System calls, one method each. They reject with Node's errors (`code` = errno name). */
+export interface SpoolIo {
+  open(path: string, flags: number, mode?: number): Promise<number>;
+  close(fd: number): Promise<void>;
+  /** @returns octets read, 0 at the end of the file */
+  read(fd: number, into: Uint8Array, position: number): Promise<number>;
+  /** @returns octets written, which may be fewer than given, without an error */
+  write(fd: number, from: Uint8Array, position: number): Promise<number>;
+  truncate(fd: number, size: number): Promise<void>;
+  sync(fd: number): Promise<void>;
+  fstat(fd: number): Promise<FileStat>;
+  lstat(path: string): Promise<FileStat>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** Makes the directory and its missing parents; says nothing when it is there. */
+  mkdir(path: string, mode: number): Promise<void>;
+  setTimes(fd: number, atimeNs: bigint, mtimeNs: bigint): Promise<void>;
+}
+
+const open = promisify(fs.open);
+const close = promisify(fs.close);
+const fsync = promisify(fs.fsync);
+const ftruncate = promisify(fs.ftruncate);
+const fstat = promisify<number, { bigint: true }, fs.BigIntStats>(fs.fstat);
+const lstat = promisify<string, { bigint: true }, fs.BigIntStats>(fs.lstat);
+const futimes = promisify(fs.futimes);
+
+function toFileStat(s: fs.BigIntStats): FileStat {
+  return {
+    dev: s.dev,
+    ino: s.ino,
+    nlink: Number(s.nlink),
+    uid: Number(s.uid),
+    gid: Number(s.gid),
+    mode: Number(s.mode) & 0o7777,
+    kind: s.isFile() ? 'file' : s.isDirectory() ? 'directory' : s.isSymbolicLink() ? 'symlink' : 'other',
+    size: Number(s.size),
+    atimeNs: s.atimeNs,
+    mtimeNs: s.mtimeNs,
+    ctimeNs: s.ctimeNs,
+  };
+}
+
+/** The host's file system. */
+export const nodeIo: SpoolIo = {
+  open: (path, flags, mode) => open(path, flags, mode ?? 0o600),
+  close: fd => close(fd),
+  read: (fd, into, position) =>
+    new Promise((resolve, reject) => {
+      fs.read(fd, into, 0, into.length, position, (error, count) => (error ? reject(error) : resolve(count)));
+    }),
+  write: (fd, from, position) =>
+    new Promise((resolve, reject) => {
+      fs.write(fd, from, 0, from.length, position, (error, count) =>
+        error ? reject(error) : resolve(count),
+      );
+    }),
+  truncate: (fd, size) => ftruncate(fd, size),
+  sync: fd => fsync(fd),
+  fstat: async fd => toFileStat(await fstat(fd, { bigint: true })),
+  lstat: async path => toFileStat(await lstat(path, { bigint: true })),
+  rename: (from, to) => fs.promises.rename(from, to),
+  unlink: path => fs.promises.unlink(path),
+  mkdir: async (path, mode) => {
+    await fs.promises.mkdir(path, { recursive: true, mode });
+  },
+  setTimes: (fd, atimeNs, mtimeNs) => futimes(fd, Number(atimeNs) / 1e9, Number(mtimeNs) / 1e9),
+};
+
+/** Runs a call again for as long as a signal interrupts it. */
+async function uninterrupted<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (errnoOf(error) !== 'EINTR') throw error;
+    }
+  }
+}
+
+/**
+ * Fills `into` from `position` on, looping over short reads.
+ * @returns octets read: fewer than `into.length` only at the end of the file
+ */
+export async function readFully(
+  io: SpoolIo,
+  fd: number,
+  into: Uint8Array,
+  position: number,
+): Promise<number> {
+  let done = 0;
+  while (done < into.length) {
+    const count = await uninterrupted(() => io.read(fd, into.subarray(done), position + done));
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
+}
+
+/** Writes all of `from` at `position`, looping over short writes: a full disk gives a short count first. */
+export async function writeFully(io: SpoolIo, fd: number, from: Uint8Array, position: number): Promise<void> {
+  let done = 0;
+  while (done < from.length) {
+    const count = await uninterrupted(() => io.write(fd, from.subarray(done), position + done));
+    if (count === 0) throw new Error('write(2) wrote nothing');
+    done += count;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The mailbox locks: what keeps delivery agents and mail readers off the file while we index or rewrite
+ * it. A set of methods, all tried without waiting; if one is not had, the others are given back and,
+ * after a pause with jitter, everything is tried again. We never wait for one lock while holding
+ * another, so no other program's order of taking them can deadlock with ours (failure-checks C28).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errnoOf, Unavailable } from '../errors.js';
+import type { Host } from '../host/host.js';
+import { Dotlock } from './dotlock.js';
+
+/** In the order in which they are tried. */
+export const LOCK_METHODS = ['dotlock', 'fcntl', 'flock'] as const;
+export type LockMethod = (typeof LOCK_METHODS)[number];
+
+export interface LockTarget {
+  readonly path: string;
+  readonly fd: number;
+  /** A descriptor open for reading only can take shared kernel locks only. */
+  readonly writable: boolean;
+}
+
+export interface HeldLocks {
+  /** Whether somebody took one of them from us: then nothing may be concluded from holding the rest. */
+  readonly broken: boolean;
+  release(): Promise<void>;
+}
+
+/** Locks the mailbox, or says by an IN-USE who was in the way when the time was up. */
+export type LockMailbox = (target: LockTarget, timeout: number) => Promise<HeldLocks>;
+
+/** First and longest pause between two tries, milliseconds. */
+const FIRST_PAUSE = 25;
+const LONGEST_PAUSE = 1000;
+
+/**
+ * @param methods which kinds of lock to take
+ * @param onLost called when another program has taken a held lock away
+ */
+export function mailboxLocker(
+  host: Host,
+  methods: readonly LockMethod[],
+  onLost: (path: string, reason: Error) => void,
+): LockMailbox {
+  return async (target, timeout) => {
+    const deadline = performance.now() + timeout;
+    for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+      const attempt = new Attempt(host, methods, target, onLost);
+      let complete = false;
+      try {
+        complete = await attempt.takeAll();
+        if (complete) return attempt;
+      } finally {
+        if (!complete) await attempt.release();
+      }
+      const left = deadline - performance.now();
+      if (left <= 0) throw new Unavailable('IN-USE', attempt.obstacle);
+      await sleep(Math.min(left, pause * (0.5 + Math.random())));
+    }
+  };
+}
+
+/** One try at the whole set; when it succeeds, the held set. */
+class Attempt implements HeldLocks {
+  broken = false;
+  /** For the client: what was in the way. */
+  obstacle = '';
+  readonly #undo: (() => Promise<void> | void)[] = [];
+
+  constructor(
+    private readonly host: Host,
+    private readonly methods: readonly LockMethod[],
+    private readonly target: LockTarget,
+    private readonly onLost: (path: string, reason: Error) => void,
+  ) {}
+
+  async takeAll(): Promise<boolean> {
+    for (const method of LOCK_METHODS) {
+      if (this.methods.includes(method) && !(await this.#take(method))) return false;
+    }
+    return true;
+  }
+
+  /** Gives back in reverse order. */
+  async release(): Promise<void> {
+    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) await undo();
+  }
+
+  async #take(method: LockMethod): Promise<boolean> {
+    const { host, target } = this;
+    const kind = target.writable ? 'write' : 'read';
+    switch (method) {
+      case 'dotlock':
+        return this.#takeDotlock();
+      case 'fcntl':
+        if (!host.lockOpenFile(target.fd, kind)) return this.#inTheWay('an fcntl lock');
+        this.#undo.push(() => host.unlockOpenFile(target.fd));
+        return true;
+      case 'flock':
+        if (!host.flock(target.fd, kind)) return this.#inTheWay('a flock');
+        this.#undo.push(() => host.unflock(target.fd));
+        return true;
+    }
+  }
+
+  async #takeDotlock(): Promise<boolean> {
+    const { host, target, onLost } = this;
+    const dotlock = new Dotlock({
+      mailboxPath: target.path,
+      mailboxFd: target.fd,
+      host,
+      onLost: reason => {
+        this.broken = true;
+        onLost(target.path, reason);
+      },
+    });
+    try {
+      if (await dotlock.tryLock()) {
+        this.#undo.push(() => dotlock.unlock());
+        return true;
+      }
+    } catch (error) {
+      const permanent = ['EACCES', 'EPERM', 'EROFS'].includes(errnoOf(error) ?? '');
+      throw new Unavailable(permanent ? 'SYS/PERM' : 'SYS/TEMP', 'mailbox cannot be locked', {
+        cause: error,
+      });
+    }
+    const holder = dotlock.holder;
+    if (holder === undefined) return this.#inTheWay('a dotlock');
+    const since = new Date(Number(holder.mtimeNs / 1_000_000n)).toISOString();
+    const pid = holder.pid === undefined ? '' : ` of process ${holder.pid}`;
+    return this.#inTheWay(`a dotlock${pid}, owner uid ${holder.uid}, since ${since}`);
+  }
+
+  #inTheWay(what: string): false {
+    this.obstacle = `mailbox is locked by another program (${what})`;
+    return false;
+  }
+}

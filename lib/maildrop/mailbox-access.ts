@@ -1,0 +1,104 @@
+/**
+ * One session's hold on its mailbox file: open, locked from login on, and unlocked again when
+ * `lock-yield` is over, so that no delivery agent gives up because of our slowest client (design
+ * promise P4). Whoever reads asks `held`: while it is true nothing can have moved; once it is false the
+ * file must be looked at again. The UPDATE state takes the locks back with `relock`.
+ */
+import { Unavailable } from '../errors.js';
+import type { SpoolIo } from './io.js';
+import type { HeldLocks, LockMailbox } from './locks.js';
+import { MailboxFile, type OpenOptions } from './mailbox-file.js';
+
+export interface AccessOptions extends OpenOptions {
+  readonly io: SpoolIo;
+  readonly lockMailbox: LockMailbox;
+  /** How long to try for the locks, milliseconds. */
+  readonly lockTimeout: number;
+  /** Told when giving back a lock failed. */
+  readonly onError: (error: unknown) => void;
+}
+
+export class MailboxAccess {
+  #timer: NodeJS.Timeout | undefined;
+  /** Done when the locks last given back are really gone. */
+  #released: Promise<void> = Promise.resolve();
+
+  private constructor(
+    readonly file: MailboxFile,
+    private readonly options: AccessOptions,
+    private locks: HeldLocks | undefined,
+  ) {}
+
+  /**
+   * Opens and locks the mailbox file.
+   * @returns undefined when there is none
+   * @throws Unavailable as `MailboxFile.open`, and IN-USE when the locks were not to be had in time
+   */
+  static async open(path: string, options: AccessOptions): Promise<MailboxAccess | undefined> {
+    const deadline = performance.now() + options.lockTimeout;
+    for (;;) {
+      const file = await MailboxFile.open(options.io, path, options);
+      if (file === undefined) return undefined;
+      let locks: HeldLocks | undefined;
+      let current = false;
+      try {
+        const left = Math.max(0, deadline - performance.now());
+        locks = await options.lockMailbox({ path, fd: file.fd, writable: options.writable }, left);
+        // A program that rewrites by rename(2) may have put another file there while we waited.
+        current = await file.isCurrent();
+        if (current) return new MailboxAccess(file, options, locks);
+      } finally {
+        if (!current) {
+          await locks?.release();
+          await file.close();
+        }
+      }
+      if (performance.now() > deadline) throw new Unavailable('IN-USE', 'mailbox is being replaced');
+    }
+  }
+
+  /** Whether the mailbox locks are ours, so that nothing can have changed. */
+  get held(): boolean {
+    return this.locks !== undefined && !this.locks.broken;
+  }
+
+  /** Gives the locks back after `delay` milliseconds, whatever the session is doing then. */
+  yieldAfter(delay: number): void {
+    this.#timer = setTimeout(() => this.yield(), delay);
+    this.#timer.unref();
+  }
+
+  /** Gives the locks back now; `held` is false from this moment on. */
+  yield(): void {
+    clearTimeout(this.#timer);
+    const { locks } = this;
+    if (locks === undefined) return;
+    this.locks = undefined;
+    this.#released = locks.release().catch(error => this.options.onError(error));
+  }
+
+  /**
+   * Holds the locks from now until `close`, taking them again if they were yielded or broken.
+   * @throws Unavailable IN-USE when they were not to be had, SYS/TEMP when the file was replaced
+   */
+  async relock(): Promise<void> {
+    clearTimeout(this.#timer);
+    if (this.held) return;
+    this.yield();
+    await this.#released;
+    const { file, options } = this;
+    this.locks = await options.lockMailbox(
+      { path: file.path, fd: file.fd, writable: options.writable },
+      options.lockTimeout,
+    );
+    if (!(await file.isCurrent()))
+      throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program');
+  }
+
+  /** Gives everything back. */
+  async close(): Promise<void> {
+    this.yield();
+    await this.#released;
+    await this.file.close();
+  }
+}

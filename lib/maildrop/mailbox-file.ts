@@ -1,0 +1,153 @@
+/**
+ * One open mailbox file: the only place that opens, reads or rewrites a spool file.
+ * A name in the spool is hostile until fstat(2) on our own descriptor has said what it is: a symbolic
+ * link, hard link, FIFO, device, directory or somebody else's file is refused and not touched, and
+ * nothing here can hang on one (failure-checks C23). After that only the descriptor is trusted.
+ */
+import { constants } from 'node:fs';
+import { errnoOf, Unavailable } from '../errors.js';
+import type { MailboxIndex } from '../mbox/mailbox-index.js';
+import { Scanner } from '../mbox/scanner.js';
+import { type FileStat, readFully, type SpoolIo } from './io.js';
+
+/** Octets read at a time while indexing: large enough to amortise the call, small enough to yield often. */
+const SCAN_CHUNK = 256 * 1024;
+
+/** Linux only: reading then leaves the access time, by which biff(1) and mutt tell new mail, alone. */
+const O_NOATIME: number = constants.O_NOATIME ?? 0;
+
+/** How two looks at a file compare: `grown` is what an append leaves behind. */
+export type Change = 'same' | 'grown' | 'other';
+
+/** Compares two looks at the same path or descriptor. */
+export function changeBetween(before: FileStat, now: FileStat): Change {
+  if (before.dev !== now.dev || before.ino !== now.ino) return 'other';
+  if (before.size === now.size && before.mtimeNs === now.mtimeNs && before.ctimeNs === now.ctimeNs) {
+    return 'same';
+  }
+  return now.size > before.size ? 'grown' : 'other';
+}
+
+export interface OpenOptions {
+  /** The uid that must own the file. */
+  readonly owner: number;
+  /** Whether the file may be rewritten (else it is opened for reading only). */
+  readonly writable: boolean;
+}
+
+export class MailboxFile {
+  private constructor(
+    readonly io: SpoolIo,
+    readonly path: string,
+    /** For locks, and for the rewrite. */
+    readonly fd: number,
+  ) {}
+
+  /**
+   * Opens the mailbox file.
+   * @returns undefined when there is none: an empty maildrop, and nothing is created
+   * @throws Unavailable SYS/PERM for what will never be a mailbox, SYS/TEMP for what may pass
+   */
+  static async open(io: SpoolIo, path: string, options: OpenOptions): Promise<MailboxFile | undefined> {
+    // Looked at first, so that a FIFO or a device is not even opened.
+    const named = await io.lstat(path).catch(error => {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw cannotOpen(error);
+    });
+    if (named === undefined) return undefined;
+    refuseUnlessMailbox(named, options.owner);
+    const access = options.writable ? constants.O_RDWR : constants.O_RDONLY;
+    const fd = await openQuietly(io, path, access | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    if (fd === undefined) return undefined;
+    try {
+      refuseUnlessMailbox(await io.fstat(fd), options.owner);
+      return new MailboxFile(io, path, fd);
+    } catch (error) {
+      await io.close(fd);
+      throw error;
+    }
+  }
+
+  /** fstat(2). */
+  stat(): Promise<FileStat> {
+    return this.io.fstat(this.fd);
+  }
+
+  /**
+   * Whether the path still names this file, under this one name. A program that rewrites by rename(2)
+   * leaves us with a file that nobody will ever look at again.
+   */
+  async isCurrent(): Promise<boolean> {
+    try {
+      const [named, ours] = await Promise.all([this.io.lstat(this.path), this.stat()]);
+      return named.dev === ours.dev && named.ino === ours.ino && ours.nlink === 1;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Reads [start, end), or less at the end of the file, into a fresh array.
+   * @param end at most 1 MiB past `start`: callers never hold a message
+   */
+  async read(start: number, end: number): Promise<Uint8Array> {
+    const into = Buffer.allocUnsafe(end - start);
+    return into.subarray(0, await readFully(this.io, this.fd, into, start));
+  }
+
+  /**
+   * Indexes the whole file, in one pass of bounded memory.
+   * @throws NotMbox when the first line is no From_ line
+   */
+  async scan(): Promise<MailboxIndex> {
+    const scanner = new Scanner();
+    const buffer = Buffer.allocUnsafe(SCAN_CHUNK);
+    for (let position = 0; ; ) {
+      const count = await readFully(this.io, this.fd, buffer, position);
+      if (count > 0) scanner.push(buffer.subarray(0, count));
+      if (count < buffer.length) return scanner.end();
+      position += count;
+    }
+  }
+
+  /** Closes the descriptor, and with it ends every kernel lock held through it. */
+  close(): Promise<void> {
+    return this.io.close(this.fd);
+  }
+}
+
+/** open(2) with O_NOATIME where we own the file, without it elsewhere. Undefined for ENOENT. */
+async function openQuietly(io: SpoolIo, path: string, flags: number): Promise<number | undefined> {
+  for (const extra of O_NOATIME === 0 ? [0] : [O_NOATIME, 0]) {
+    try {
+      return await io.open(path, flags | extra);
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === 'ENOENT') return undefined;
+      if (errno === 'EPERM' && extra !== 0) continue;
+      throw cannotOpen(error);
+    }
+  }
+  return undefined;
+}
+
+function cannotOpen(cause: unknown): Unavailable {
+  const errno = errnoOf(cause);
+  if (errno === 'ELOOP') return notAMailbox('it is a symbolic link');
+  if (errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS') {
+    return new Unavailable('SYS/PERM', 'mailbox file cannot be opened', { cause });
+  }
+  return new Unavailable('SYS/TEMP', 'mailbox file cannot be opened', { cause });
+}
+
+function notAMailbox(why: string): Unavailable {
+  return new Unavailable('SYS/PERM', 'mailbox file refused', { cause: new Error(why) });
+}
+
+function refuseUnlessMailbox(stat: FileStat, owner: number): void {
+  if (stat.kind === 'symlink') throw notAMailbox('it is a symbolic link');
+  if (stat.kind !== 'file') throw notAMailbox('it is not a regular file');
+  if (stat.nlink !== 1) throw notAMailbox(`it has ${stat.nlink} links`);
+  if (stat.uid !== owner) throw notAMailbox(`it is owned by uid ${stat.uid}, not ${owner}`);
+}

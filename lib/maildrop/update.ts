@@ -1,0 +1,110 @@
+/**
+ * The UPDATE state (RFC 1939 §6): removes the marked messages from the mailbox file, in place, so that
+ * inode, owner and mode stay and an agent waiting with the file open appends to the right one.
+ *
+ *   1. take the mailbox locks again if they were yielded, and see that the path is still this file;
+ *   2. if anything but our own reading has touched the file, index it again: from the first deletion on
+ *      every message must be where it was, and every marked one must be, octet for octet, what the
+ *      client asked to delete; mail that has come since is kept;
+ *   3. a deleted suffix, or everything: ftruncate, fsync. Otherwise slide the kept ranges down, fsync,
+ *      ftruncate, fsync.
+ *
+ * Up to 3 nothing is written. Step 3 is not yet safe against being cut short.
+ */
+import { createHash } from 'node:crypto';
+import { Unavailable } from '../errors.js';
+import { planUpdate } from '../mbox/compaction.js';
+import type { MailboxIndex } from '../mbox/mailbox-index.js';
+import { identitiesOf } from './identities.js';
+import type { FileStat } from './io.js';
+import { changeBetween, type MailboxFile } from './mailbox-file.js';
+import { READ_CHUNK, type Snapshot } from './maildrop.js';
+import { rewriteInPlace } from './rewrite.js';
+import type { UniqueIdMemory } from './unique-id-memory.js';
+
+/** Marked message-numbers, each with the base64 SHA-256 of its extent in the file. */
+export type Marks = ReadonlyMap<number, string>;
+
+/**
+ * Removes the marked messages, durably. The locks are held afterwards; the caller gives them back.
+ * @throws Unavailable when they were not removed
+ */
+export async function updateMailbox(snapshot: Snapshot, marks: Marks, memory: UniqueIdMemory): Promise<void> {
+  const { access } = snapshot;
+  try {
+    await access.relock();
+    const now = await access.file.stat();
+    const index = await currentIndex(snapshot, marks, now);
+    const plan = planUpdate(index, n => marks.has(n));
+    if (plan === undefined) return;
+    if (await touchesDuplicates(index, marks, memory)) {
+      await memory.rememberSurvivors(await identitiesOf(access.file, index), n => marks.has(n));
+    }
+    await rewriteInPlace(access.file.io, access.file.fd, plan, now);
+  } catch (cause) {
+    if (cause instanceof Unavailable) throw cause;
+    throw new Unavailable('SYS/TEMP', 'some deleted messages not removed', { cause });
+  }
+}
+
+/** The index the rewrite may go by: the session's own, or a new one that agrees with it where it matters. */
+async function currentIndex(snapshot: Snapshot, marks: Marks, now: FileStat): Promise<MailboxIndex> {
+  if (changeBetween(snapshot.stat, now) === 'same') return snapshot.index;
+  const index = await snapshot.access.file.scan();
+  if (index.size !== now.size) throw changed('its size is still changing');
+  const first = Math.min(...marks.keys());
+  if (index.messages < snapshot.index.messages || index.hidden !== snapshot.index.hidden) {
+    throw changed('messages are missing');
+  }
+  for (let n = first; n <= snapshot.index.messages; n++) {
+    const [was, is] = [snapshot.index.extent(n), index.extent(n)];
+    if (was.start !== is.start || was.end !== is.end || was.fromCrc !== is.fromCrc) {
+      throw changed(`message ${n} has moved`);
+    }
+  }
+  for (const [n, digest] of marks) {
+    const { start, end } = index.extent(n);
+    if ((await digestOf(snapshot.access.file, start, end)) !== digest)
+      throw changed(`message ${n} has changed`);
+  }
+  return index;
+}
+
+function changed(how: string): Unavailable {
+  return new Unavailable('SYS/TEMP', 'mailbox was changed by another program, deleted messages not removed', {
+    cause: new Error(how),
+  });
+}
+
+async function digestOf(file: MailboxFile, start: number, end: number): Promise<string> {
+  const hash = createHash('sha256');
+  for (let position = start; position < end; ) {
+    const chunk = await file.read(position, Math.min(end, position + READ_CHUNK));
+    if (chunk.length === 0) throw changed('it is shorter than it was');
+    hash.update(chunk);
+    position += chunk.length;
+  }
+  return hash.digest('base64');
+}
+
+/**
+ * Whether a message that stays may be identical to one that goes, so that its unique-id has to be
+ * remembered. Identical messages have equal From_ lines and bodies of equal length, which the index knows.
+ */
+async function touchesDuplicates(
+  index: MailboxIndex,
+  marks: Marks,
+  memory: UniqueIdMemory,
+): Promise<boolean> {
+  if (await memory.exists()) return true;
+  const kinds = new Map<string, number>();
+  const [GOES, STAYS] = [1, 2];
+  for (let n = 1; n <= index.messages; n++) {
+    const { fromCrc, bodyOctets } = index.extent(n);
+    const kind = `${fromCrc} ${bodyOctets}`;
+    const seen = (kinds.get(kind) ?? 0) | (marks.has(n) ? GOES : STAYS);
+    if (seen === (GOES | STAYS)) return true;
+    kinds.set(kind, seen);
+  }
+  return false;
+}
