@@ -1,0 +1,204 @@
+/**
+ * Every setting, once: its name (the same as a flag, as `MBOX_POP3D_*` in the environment, and in the
+ * man page), what it means, its default, and how its text becomes a value. Durations are seconds on the
+ * outside and milliseconds inside.
+ */
+import { join } from 'node:path';
+import { EX, UsageError } from './errors.js';
+import type { Level } from './log.js';
+import { LOCK_METHODS, type LockMethod } from './maildrop/locks.js';
+
+/** Where to listen. Port 0 lets the system choose. */
+export interface ListenAddress {
+  /** Numeric or a host name; undefined for all addresses, IPv6 and IPv4. */
+  readonly host: string | undefined;
+  readonly port: number;
+}
+
+export interface Settings {
+  readonly listen: readonly ListenAddress[];
+  readonly spool: string;
+  readonly users: string;
+  readonly readOnly: boolean;
+  readonly stateDir: string;
+  readonly runtimeDir: string;
+  readonly user: string | undefined;
+  readonly group: string | undefined;
+  readonly locks: readonly LockMethod[];
+  /** Milliseconds; Infinity for `never`. */
+  readonly lockYield: number;
+  readonly lockTimeout: number;
+  readonly loginTimeout: number;
+  readonly idleTimeout: number;
+  readonly failureDelay: number;
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly apop: boolean;
+  readonly last: boolean;
+  readonly logLevel: Level;
+}
+
+/** An option as yargs wants it, so that `--help` and the parser cannot disagree. */
+export interface OptionRow {
+  readonly type: 'string' | 'boolean' | 'array';
+  readonly describe: string;
+  readonly default?: string | boolean | readonly string[];
+  readonly defaultDescription?: string;
+}
+
+/** The flags of `serve`; `demo` takes those that make sense there. */
+export const OPTIONS = {
+  listen: {
+    type: 'array',
+    describe: 'ADDRESS:PORT to listen on; repeatable; [::1]:110 for IPv6, *:110 for all',
+    default: ['127.0.0.1:1110'],
+  },
+  spool: { type: 'string', describe: 'directory of the mailbox files', default: '/var/spool/mail' },
+  users: { type: 'string', describe: 'users file: NAME:PASSWORD[:UID:GID]' },
+  'read-only': { type: 'boolean', describe: 'refuse DELE, never rewrite a mailbox', default: false },
+  'state-dir': {
+    type: 'string',
+    describe: 'what must survive a restart',
+    defaultDescription: '/var/lib/mbox-pop3d',
+  },
+  'runtime-dir': {
+    type: 'string',
+    describe: 'session locks',
+    defaultDescription: 'STATE-DIR/run, or /run/mbox-pop3d',
+  },
+  user: {
+    type: 'string',
+    describe: 'whom to become when started as root',
+    defaultDescription: 'mbox-pop3d, else the owner of the spool',
+  },
+  group: { type: 'string', describe: 'with which group', defaultDescription: 'mail' },
+  locks: {
+    type: 'string',
+    describe: `mailbox locks to take, of ${LOCK_METHODS.join(',')}`,
+    default: 'dotlock,fcntl',
+  },
+  'lock-timeout': { type: 'string', describe: 'seconds to try for the mailbox locks', default: '20' },
+  'lock-yield': {
+    type: 'string',
+    describe: 'seconds after which a session lets deliveries in; 0, or never',
+    default: '15',
+  },
+  'login-timeout': { type: 'string', describe: 'seconds a client has to log in', default: '60' },
+  'idle-timeout': { type: 'string', describe: 'seconds without a command, at least 600', default: '600' },
+  'failure-delay': { type: 'string', describe: 'seconds until a failed login is answered', default: '1' },
+  'max-connections': { type: 'string', describe: 'connections in all', default: '500' },
+  'max-connections-per-address': {
+    type: 'string',
+    describe: 'connections from one address',
+    default: '50',
+  },
+  apop: { type: 'boolean', describe: 'offer APOP (needs {PLAIN} passwords)', default: false },
+  last: { type: 'boolean', describe: 'offer LAST (RFC 1081)', default: false },
+  'log-level': { type: 'string', describe: 'error, warn, info or debug', default: 'info' },
+} as const satisfies Record<string, OptionRow>;
+
+/** What yargs makes of the flags: text and booleans, under the names of `OPTIONS`. */
+export type RawOptions = { readonly [name: string]: unknown };
+
+/** Turns flags into settings. @throws UsageError naming the flag that is wrong */
+export function settingsFrom(raw: RawOptions): Settings {
+  const stateDir = text(raw, 'state-dir') ?? process.env.STATE_DIRECTORY ?? '/var/lib/mbox-pop3d';
+  const runtimeDir =
+    text(raw, 'runtime-dir') ??
+    (text(raw, 'state-dir') === undefined
+      ? (process.env.RUNTIME_DIRECTORY ?? '/run/mbox-pop3d')
+      : join(stateDir, 'run'));
+  return {
+    listen: list(raw, 'listen').map(parseListenAddress),
+    spool: required(raw, 'spool'),
+    users: required(raw, 'users'),
+    readOnly: flag(raw, 'read-only'),
+    stateDir,
+    runtimeDir,
+    user: text(raw, 'user'),
+    group: text(raw, 'group'),
+    locks: locks(raw),
+    lockYield: text(raw, 'lock-yield') === 'never' ? Number.POSITIVE_INFINITY : seconds(raw, 'lock-yield', 0),
+    lockTimeout: seconds(raw, 'lock-timeout', 0),
+    loginTimeout: seconds(raw, 'login-timeout', 1),
+    // RFC 1939 §3: an autologout timer must be of at least 10 minutes.
+    idleTimeout: seconds(raw, 'idle-timeout', 600),
+    failureDelay: seconds(raw, 'failure-delay', 0),
+    maxConnections: count(raw, 'max-connections'),
+    maxConnectionsPerAddress: count(raw, 'max-connections-per-address'),
+    apop: flag(raw, 'apop'),
+    last: flag(raw, 'last'),
+    logLevel: logLevel(raw),
+  };
+}
+
+/** `127.0.0.1:110`, `[::1]:110`, `localhost:110`, `*:110`, `:110` or `110`. */
+export function parseListenAddress(value: string): ListenAddress {
+  const match = /^(?:\[([0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?)\]:|([^:[\]\s]*):)?([0-9]{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) {
+    throw new UsageError(`--listen ${value}: not ADDRESS:PORT (IPv6 as [::1]:110)`, EX.USAGE);
+  }
+  const host = match[1] ?? match[2];
+  return { host: host === undefined || host === '' || host === '*' ? undefined : host, port };
+}
+
+function text(raw: RawOptions, name: keyof typeof OPTIONS): string | undefined {
+  const value = raw[name];
+  if (Array.isArray(value)) throw new UsageError(`--${name} is given more than once`, EX.USAGE);
+  return value === undefined ? undefined : String(value);
+}
+
+function required(raw: RawOptions, name: keyof typeof OPTIONS): string {
+  const value = text(raw, name);
+  if (value === undefined || value === '') throw new UsageError(`--${name} is missing`, EX.USAGE);
+  return value;
+}
+
+function flag(raw: RawOptions, name: keyof typeof OPTIONS): boolean {
+  const value = raw[name];
+  if (Array.isArray(value)) throw new UsageError(`--${name} is given more than once`, EX.USAGE);
+  return value === true;
+}
+
+function list(raw: RawOptions, name: keyof typeof OPTIONS): string[] {
+  const value = raw[name];
+  const values = (Array.isArray(value) ? value : [value]).map(String).filter(item => item !== '');
+  if (values.length === 0) throw new UsageError(`--${name} is empty`, EX.USAGE);
+  return values;
+}
+
+/** @returns milliseconds */
+function seconds(raw: RawOptions, name: keyof typeof OPTIONS, least: number): number {
+  const value = text(raw, name) ?? '';
+  if (!/^[0-9]{1,7}(\.[0-9]{1,3})?$/.test(value) || Number(value) < least) {
+    throw new UsageError(`--${name} ${value}: not a number of seconds of at least ${least}`, EX.USAGE);
+  }
+  return Math.round(Number(value) * 1000);
+}
+
+function count(raw: RawOptions, name: keyof typeof OPTIONS): number {
+  const value = text(raw, name) ?? '';
+  if (!/^[1-9][0-9]{0,6}$/.test(value)) {
+    throw new UsageError(`--${name} ${value}: not a number of at least 1`, EX.USAGE);
+  }
+  return Number(value);
+}
+
+function locks(raw: RawOptions): LockMethod[] {
+  const names = required(raw, 'locks')
+    .split(/[\s,]+/)
+    .filter(name => name !== '');
+  const methods = LOCK_METHODS.filter(method => names.includes(method));
+  const unknown = names.find(name => !LOCK_METHODS.some(method => method === name));
+  if (unknown !== undefined || methods.length === 0) {
+    throw new UsageError(`--locks ${unknown ?? ''}: choose of ${LOCK_METHODS.join(',')}`, EX.USAGE);
+  }
+  return methods;
+}
+
+function logLevel(raw: RawOptions): Level {
+  const value = required(raw, 'log-level');
+  if (value === 'error' || value === 'warn' || value === 'info' || value === 'debug') return value;
+  throw new UsageError(`--log-level ${value}: choose of error, warn, info, debug`, EX.USAGE);
+}

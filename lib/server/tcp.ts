@@ -1,0 +1,118 @@
+/**
+ * Listens on TCP and hands each connection to `serve`. One process serves all; what one client does
+ * costs the others nothing but their turn. `close` drains: new connections are refused at once, idle
+ * sessions end without UPDATE, a command in progress gets `grace`, and an UPDATE always finishes.
+ */
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { EX, errnoOf, UsageError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Peer } from '../pop3/ports.js';
+import { ConnectionLimits } from './limits.js';
+import { type SessionServices, serve } from './session.js';
+
+/** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
+const KEEPALIVE_AFTER = 60_000;
+
+export interface TcpOptions {
+  readonly services: SessionServices;
+  readonly log: Log;
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+}
+
+export class TcpServer {
+  readonly #servers: Server[] = [];
+  readonly #sessions = new Map<Socket, Promise<void>>();
+  readonly #draining = new AbortController();
+  readonly #limits: ConnectionLimits;
+
+  constructor(private readonly options: TcpOptions) {
+    this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerAddress);
+  }
+
+  /**
+   * Starts to listen.
+   * @param host undefined for all addresses, IPv6 and IPv4
+   * @returns what the system bound
+   * @throws UsageError EX_UNAVAILABLE or EX_NOPERM, naming the address
+   */
+  async listen(host: string | undefined, port: number): Promise<AddressInfo> {
+    // allowHalfOpen: a client that sends everything up to QUIT and closes its side still gets its answers.
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => this.#accept(socket));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', cause => reject(cannotListen(host, port, cause)));
+      server.listen({ port, ...(host === undefined ? {} : { host }) }, resolve);
+    });
+    server.removeAllListeners('error');
+    // EMFILE and the like: this connection is lost, the next may not be.
+    server.on('error', error =>
+      this.options.log.write('error', '-', 'accept-failed', { reason: error.message }),
+    );
+    this.#servers.push(server);
+    return server.address() as AddressInfo;
+  }
+
+  /** Connections open now. */
+  get connections(): number {
+    return this.#limits.total;
+  }
+
+  /**
+   * Ends all: resolves when the last session has released its maildrop.
+   * @param grace milliseconds a command in progress gets before its connection is cut
+   */
+  async close(grace: number): Promise<void> {
+    const closed = this.#servers.map(server => new Promise<void>(resolve => server.close(() => resolve())));
+    this.#draining.abort();
+    const cut = setTimeout(() => {
+      for (const socket of this.#sessions.keys()) socket.destroy();
+    }, grace);
+    await Promise.all(this.#sessions.values());
+    clearTimeout(cut);
+    await Promise.all(closed);
+  }
+
+  #accept(socket: Socket): void {
+    // Without a listener, an error of a socket nobody reads from would end the process.
+    socket.on('error', () => socket.destroy());
+    const peer = peerOf(socket);
+    const entry = this.#limits.enter(peer.address);
+    if ('refused' in entry) {
+      this.options.log.write('warn', peer.address, 'refused', { reason: entry.refused });
+      refuse(socket, `-ERR [SYS/TEMP] ${entry.refused}, try again later\r\n`);
+      return;
+    }
+    socket.setKeepAlive(true, KEEPALIVE_AFTER);
+    const session = serve(socket, peer, this.options.services, { signal: this.#draining.signal });
+    this.#sessions.set(
+      socket,
+      session.finally(() => {
+        this.#sessions.delete(socket);
+        entry.leave();
+      }),
+    );
+  }
+}
+
+/** Says why and closes, without reading, so that a flood costs one packet each. */
+function refuse(socket: Socket, line: string): void {
+  socket.end(line, () => socket.destroy());
+}
+
+function peerOf(socket: Socket): Peer {
+  // A socket that is gone already has no peer.
+  const address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=[0-9.]+$)/i, '');
+  return { address, port: socket.remotePort ?? 0 };
+}
+
+function cannotListen(host: string | undefined, port: number, cause: Error): UsageError {
+  const where = `${host === undefined ? '*' : host.includes(':') ? `[${host}]` : host}:${port}`;
+  switch (errnoOf(cause)) {
+    case 'EADDRINUSE':
+      return new UsageError(`cannot listen on ${where}: the address is in use`, EX.UNAVAILABLE, { cause });
+    case 'EACCES':
+      return new UsageError(`cannot listen on ${where}: permission denied`, EX.NOPERM, { cause });
+    default:
+      return new UsageError(`cannot listen on ${where}: ${cause.message}`, EX.UNAVAILABLE, { cause });
+  }
+}
