@@ -1,0 +1,186 @@
+/**
+ * Random mailboxes put together from nasty pieces, against the slow oracle: extents, octets, wire form
+ * and identities, for every cutting into chunks.
+ */
+import { crc32 } from 'node:zlib';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { NotMbox } from '../../lib/mbox/scanner.js';
+import { oracle } from '../support/oracle.js';
+import { type Cutting, extents, identity, scan, wire } from '../support/oracle-tools.js';
+
+const SEED = 20020512;
+const FROM = 'From a@example.org Sat Jan  3 01:05:34 1996';
+const SUBJECT = "Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
+
+const pieces = [
+  FROM,
+  `${FROM}\r`,
+  `From ${'x'.repeat(2015)}@h Sat Jan  3 01:05:34 1996`,
+  `From ${'x'.repeat(2016)}@h Sat Jan  3 01:05:34 1996`,
+  `From ${'x'.repeat(2017)}@h Sat Jan  3 01:05:34 1996`,
+  'From here on',
+  'From ',
+  'From',
+  '>From a@example.org Sat Jan  3 01:05:34 1996',
+  '',
+  '',
+  '',
+  '\r',
+  '\r\r',
+  ' ',
+  '\tfolded',
+  ' folded: more',
+  'Subject: hello',
+  'Status: RO',
+  'status : RO',
+  'STATUS:',
+  'Status',
+  'Statuses: x',
+  'X-Mozilla-Status2: 0001',
+  'X-Mozilla-Status22: 0001',
+  'X-UIDL: abc',
+  'Lines: 3',
+  'Content-Length: 1000000',
+  'X-IMAP: 1 2',
+  'X-IMAPbase: 1 2',
+  SUBJECT,
+  'body',
+  '.',
+  '..',
+  '\0\xff\xfe',
+  'x\r',
+  'x\ry',
+  '\rx',
+  'x'.repeat(70),
+  'y'.repeat(600),
+  'z'.repeat(2100),
+];
+
+const line = fc.tuple(fc.constantFrom(...pieces), fc.constantFrom('\n', '\n', '\n', '\r\n', '\r\r\n'));
+const separator = fc.constantFrom('\n', '\r\n', '\n\n', '', '\n', '\n');
+const message = fc
+  .tuple(
+    fc.constantFrom(FROM, FROM, pieces[2]!),
+    fc.constantFrom('\n', '\r\n'),
+    fc.array(line, { maxLength: 8 }),
+    separator,
+  )
+  .map(([from, end, lines, last]) => `${from}${end}${lines.flat().join('')}${last}`);
+const mailbox = fc
+  .tuple(
+    fc.constantFrom('', '', '', '\n', '\r\n\n', 'garbage\n', '\n\nFrom\n'),
+    fc.array(message, { maxLength: 5 }),
+    fc.constantFrom('', '', ...pieces),
+  )
+  .map(parts => Buffer.from(parts.flat().join(''), 'latin1'));
+const cutting: fc.Arbitrary<Cutting> = fc.oneof(
+  fc.constantFrom<Cutting>([1], [2], [7], [64], [4096]),
+  fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 6 }),
+  fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 6 }),
+);
+
+/** The index as plain data, or the offset it was refused at. */
+function indexed(file: Buffer, pieces: Cutting) {
+  try {
+    const index = scan(file, pieces);
+    return { messages: extents(index), hidden: index.hidden, size: index.size, total: index.totalOctets };
+  } catch (error) {
+    if (!(error instanceof NotMbox)) throw error;
+    return { refused: error.offset };
+  }
+}
+
+test('the index is the one of the oracle, for every cutting', () => {
+  fc.assert(
+    fc.property(mailbox, cutting, (file, pieces) => {
+      const expected = oracle(file);
+      const got = indexed(file, pieces);
+      if ('refused' in expected) {
+        expect(got).toEqual(expected);
+        return;
+      }
+      expect(got).toEqual({
+        messages: expected.messages.map(({ wire, identity, ...extent }) => ({
+          ...extent,
+          fromCrc: crc32(file.subarray(extent.start, extent.header)),
+          headerCrc: crc32(file.subarray(extent.start, extent.body)),
+        })),
+        hidden: expected.hidden,
+        size: file.length,
+        total: expected.messages.reduce((sum, m) => sum + m.octets, 0),
+      });
+    }),
+    { seed: SEED, numRuns: 3000 },
+  );
+});
+
+test('the wire form is the one of the oracle and as long as the index says, for every cutting', () => {
+  fc.assert(
+    fc.property(mailbox, cutting, (file, pieces) => {
+      const expected = oracle(file);
+      if ('refused' in expected) return;
+      const index = scan(file);
+      expected.messages.forEach((m, i) => {
+        const sent = wire(file, index.extent(i + 1), pieces);
+        expect(sent.toString('latin1')).toBe(m.wire);
+        expect(sent.length).toBe(index.octets(i + 1));
+      });
+    }),
+    { seed: SEED, numRuns: 2000 },
+  );
+});
+
+test('TOP is the header, the empty line and the first lines of RETR, for every cutting', () => {
+  fc.assert(
+    fc.property(mailbox, cutting, fc.integer({ min: 0, max: 6 }), (file, pieces, lines) => {
+      const expected = oracle(file);
+      if ('refused' in expected) return;
+      const index = scan(file);
+      expected.messages.forEach((m, i) => {
+        const all: string[] = m.wire.match(/[^\n]*\n/g) ?? [];
+        const empty = all.indexOf('\r\n');
+        const top = empty < 0 ? all : all.slice(0, empty + 1 + lines);
+        expect(wire(file, index.extent(i + 1), pieces, lines).toString('latin1')).toBe(top.join(''));
+      });
+    }),
+    { seed: SEED, numRuns: 2000 },
+  );
+});
+
+test('an identity is the one of the oracle, for every cutting', () => {
+  fc.assert(
+    fc.property(mailbox, cutting, (file, pieces) => {
+      const expected = oracle(file);
+      if ('refused' in expected) return;
+      const index = scan(file);
+      const got = expected.messages.map((_, i) => identity(file, index.extent(i + 1), pieces));
+      expect(got).toEqual(expected.messages.map(m => m.identity));
+    }),
+    { seed: SEED, numRuns: 2000 },
+  );
+});
+
+test('without CRs the wire form is the content without hidden fields', () => {
+  const plain = mailbox.map(file => Buffer.from(file.toString('latin1').replaceAll('\r', ''), 'latin1'));
+  fc.assert(
+    fc.property(plain, cutting, (file, pieces) => {
+      const { refused } = oracle(file) as { refused?: number };
+      if (refused !== undefined) return;
+      for (const e of extents(scan(file, pieces))) {
+        const content = file.toString('latin1', e.header, e.contentEnd);
+        const length = e.body - e.header;
+        const head = content
+          .slice(0, length)
+          .replace(
+            /^(status|x-status|x-keywords|x-uid|x-imap|x-imapbase|content-length):.*(\n|$)([ \t].*(\n|$))*/gim,
+            '',
+          );
+        const raw = head + content.slice(length);
+        const sent = wire(file, e, pieces).toString('latin1').replaceAll('\r\n', '\n');
+        expect(sent).toBe(raw === '' || raw.endsWith('\n') ? raw : `${raw}\n`);
+      }
+    }),
+    { seed: SEED, numRuns: 1000 },
+  );
+});
