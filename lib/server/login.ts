@@ -1,0 +1,62 @@
+/**
+ * One attempt to log in: check, wait when refused, open the maildrop. What a client sees of a refusal,
+ * its text and its time, says nothing about its reason. RFC 1939 §4, RFC 3206 §5.
+ */
+import { AuthenticationFailed, Disconnected, Unavailable } from '../errors.js';
+import type { Credentials } from '../pop3/authorization.js';
+import type { Account, Maildrop, Peer, Verdict } from '../pop3/ports.js';
+import type { Connection } from './connection.js';
+import type { SessionLog } from './session-log.js';
+import type { SessionServices } from './session-services.js';
+
+/**
+ * @returns the account and its open maildrop, which is the caller's to release, also when the client
+ *   has left in the meantime
+ * @throws AuthenticationFailed | Unavailable | Disconnected
+ */
+export async function attemptLogin(
+  services: SessionServices,
+  peer: Peer,
+  connection: Pick<Connection, 'pause' | 'mustBeOpen'>,
+  log: SessionLog,
+  credentials: Credentials,
+): Promise<{ account: Account; maildrop: Maildrop }> {
+  const user = Buffer.from(credentials.user).toString();
+  const { method } = credentials;
+  try {
+    const began = performance.now();
+    const verdict = await check(services, credentials);
+    connection.mustBeOpen();
+    if ('refused' in verdict) {
+      // Before the wait, so that what reads the log (fail2ban) is not slower than the client.
+      log.write('info', 'login-failed', { user, reason: verdict.refused, method });
+      await connection.pause(untilAnswer(performance.now() - began, services.settings.failureDelay));
+      throw new AuthenticationFailed(verdict.refused);
+    }
+    const { account } = verdict;
+    return { account, maildrop: await services.openMaildrop(account, peer) };
+  } catch (error) {
+    if (error instanceof Unavailable) {
+      log.failure('login-failed', error, { user, reason: error.code, method });
+    } else if (!(error instanceof AuthenticationFailed || error instanceof Disconnected)) {
+      log.write('info', 'login-failed', { user, reason: 'internal error', method });
+    }
+    throw error;
+  }
+}
+
+function check({ authenticator }: SessionServices, credentials: Credentials): Promise<Verdict> {
+  const { user } = credentials;
+  return credentials.method === 'USER'
+    ? authenticator.checkPassword(user, credentials.password)
+    : authenticator.checkApop(user, credentials.timestamp, credentials.digest);
+}
+
+/**
+ * How long a refusal waits, in ms. It is answered one `delay` after the command came, or at the next
+ * multiple when the check took longer: no such user and a slow hash then look the same.
+ */
+export function untilAnswer(elapsed: number, delay: number): number {
+  if (delay <= 0) return 0;
+  return Math.max(1, Math.ceil(elapsed / delay)) * delay - elapsed;
+}

@@ -1,0 +1,67 @@
+/**
+ * Sends a reply: its status line, and what follows it. RFC 1939 §3.
+ *
+ * Invariant: whatever can fail before the status line, up to the first read of a message, fails before
+ * it, and can still become an `-ERR`. After it nothing is thrown but `Disconnected`, with the
+ * connection already cut: no reader can take what it got for a whole message.
+ */
+import { Disconnected } from '../errors.js';
+import { multiline } from '../pop3/multiline.js';
+import { type Content, type Reply, statusLine } from '../pop3/reply.js';
+import type { Connection } from './connection.js';
+import type { Output } from './output.js';
+import type { SessionLog } from './session-log.js';
+
+/** Characters of a listing made into one piece of output. */
+const BLOCK = 4096;
+
+export interface Wire {
+  readonly connection: Connection;
+  readonly output: Output;
+  readonly log: SessionLog;
+}
+
+/** A reply with a message. @throws Unavailable, or anything the maildrop throws, before a word was said */
+export async function sendMessage(wire: Wire, reply: Reply, content: Content): Promise<void> {
+  const { output, log } = wire;
+  const body = multiline(content.chunks, content.octets);
+  try {
+    let piece = await body.next();
+    await output.text(statusLine(reply));
+    try {
+      for (; !piece.done; piece = await body.next()) await output.octets(piece.value);
+    } catch (error) {
+      throw cut(wire, error, content.command);
+    }
+    log.count(content.command, piece.value);
+  } finally {
+    await body.return(0);
+  }
+}
+
+/** A reply without a message. @throws Disconnected */
+export async function sendReply(wire: Wire, reply: Reply): Promise<void> {
+  const { output } = wire;
+  await output.text(statusLine(reply));
+  if (!reply.listing) return;
+  let block = '';
+  try {
+    for (const line of reply.listing) {
+      block += `${line}\r\n`;
+      if (block.length < BLOCK) continue;
+      await output.text(block);
+      block = '';
+    }
+  } catch (error) {
+    throw cut(wire, error, 'listing');
+  }
+  await output.text(`${block}.\r\n`);
+}
+
+/** Ends the connection in the middle of a reply. */
+function cut({ connection, log }: Wire, error: unknown, command: string): Disconnected {
+  if (error instanceof Disconnected && connection.ended) return error;
+  log.failure('reply-cut', error, { command });
+  connection.cut('error');
+  return new Disconnected('error');
+}

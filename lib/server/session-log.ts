@@ -1,0 +1,68 @@
+/**
+ * What a session writes to the log: one line for a login, a refused one, and the end, each beginning
+ * with the client's address. Counts what the last of them tells. Never a password, never message text.
+ */
+import { Unavailable } from '../errors.js';
+import type { Fields, Level, Log } from '../log.js';
+import type { Content } from '../pop3/reply.js';
+import type { Reason } from './connection.js';
+
+export class SessionLog {
+  private readonly began = performance.now();
+  private readonly sent = { RETR: { messages: 0, octets: 0 }, TOP: { messages: 0, octets: 0 } };
+
+  constructor(
+    private readonly sink: Log,
+    private readonly address: string,
+  ) {}
+
+  write(level: Level, event: string, fields: Fields): void {
+    this.sink.write(level, this.address, event, fields);
+  }
+
+  /** Counts a message that was sent to its end. */
+  count(command: Content['command'], octets: number): void {
+    this.sent[command].messages++;
+    this.sent[command].octets += octets;
+  }
+
+  /** Something that should not have happened. */
+  failure(event: string, error: unknown, more: Fields = {}): void {
+    this.write(error instanceof Unavailable ? 'warn' : 'error', event, { ...more, ...describe(error) });
+  }
+
+  /** The end of a session that never logged in: of interest only when we ended it. */
+  noLogin(reason: Reason): void {
+    const ordinary = reason === 'quit' || reason === 'closed' || reason === 'shutdown';
+    this.write(ordinary ? 'debug' : 'info', 'no-login', { reason, seconds: this.seconds() });
+  }
+
+  /** @param left messages in the maildrop after the session; `deleted` are those UPDATE removed */
+  logout(user: string, reason: Reason, deleted: number, left: number): void {
+    const { RETR: retr, TOP: top } = this.sent;
+    this.write('info', 'logout', {
+      user,
+      reason,
+      retr: `${retr.messages}/${retr.octets}`,
+      top: `${top.messages}/${top.octets}`,
+      deleted,
+      left,
+      seconds: this.seconds(),
+    });
+  }
+
+  private seconds(): number {
+    return Math.round((performance.now() - this.began) / 1000);
+  }
+}
+
+/** What an error tells the log; the stack of a bug, in pieces that survive the log's limit on a value. */
+function describe(error: unknown): Fields {
+  if (error instanceof Unavailable) {
+    const cause = error.cause === undefined ? undefined : String(error.cause);
+    return { code: error.code, message: error.message, cause };
+  }
+  if (!(error instanceof Error)) return { message: String(error) };
+  const [at1, at2, at3] = (error.stack ?? '').split('\n    at ').slice(1);
+  return { message: `${error.name}: ${error.message}`, at1, at2, at3 };
+}

@@ -1,0 +1,38 @@
+/** What a session needs from the composition root, and what can be set about it. Types and defaults only. */
+import type { Log } from '../log.js';
+import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
+
+export interface SessionSettings {
+  /** Name in the greeting and in APOP's timestamp. */
+  readonly hostname: string;
+  readonly apop: boolean;
+  readonly last: boolean;
+  /** Total time to authenticate, in ms. */
+  readonly loginTimeout: number;
+  /** In ms, from one command or accepted output to the next; RFC 1939 §3 wants at least 10 minutes. */
+  readonly idleTimeout: number;
+  /** Refused logins are answered at a multiple of this, in ms. */
+  readonly failureDelay: number;
+  /** The so many-th bad command in a row ends the session; a good one starts the count again. */
+  readonly maxBadCommandsBeforeLogin: number;
+  readonly maxBadCommands: number;
+}
+
+export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
+  hostname: 'localhost',
+  apop: false,
+  last: false,
+  loginTimeout: 60_000,
+  idleTimeout: 600_000,
+  failureDelay: 1000,
+  // Ten, not three: old clients try AUTH, APOP, STLS and their own inventions before USER.
+  maxBadCommandsBeforeLogin: 10,
+  maxBadCommands: 20,
+};
+
+export interface SessionServices {
+  readonly authenticator: Authenticator;
+  readonly openMaildrop: OpenMaildrop;
+  readonly log: Log;
+  readonly settings: SessionSettings;
+}

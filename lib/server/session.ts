@@ -1,0 +1,249 @@
+/**
+ * Runs one connection: the seam between every transport and the protocol. The loop is the whole flow
+ * control: one line, its reply, the reply accepted, the next line. RFC 1939 §3-6.
+ *
+ * Invariants: UPDATE happens only for a complete QUIT line, at most once, and nothing interrupts it;
+ * every other end releases the maildrop as it was. Errors become replies in one place, `failed`. Once
+ * the `+OK` of a multi-line reply is out, an error can only cut the connection.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { AuthenticationFailed, BadRequest, Disconnected, Unavailable } from '../errors.js';
+import { type Authorization, authorization, type Credentials } from '../pop3/authorization.js';
+import { dispatch } from '../pop3/command.js';
+import type { Account, Maildrop, Peer } from '../pop3/ports.js';
+import { err, type Reply, statusLine } from '../pop3/reply.js';
+import { type Line, parseRequest } from '../pop3/request.js';
+import { beginTransaction, type Transaction, transaction } from '../pop3/transaction.js';
+import { Connection, type Reason } from './connection.js';
+import { attemptLogin } from './login.js';
+import { Output } from './output.js';
+import { sendMessage, sendReply, type Wire } from './send.js';
+import { SessionLog } from './session-log.js';
+import type { SessionServices } from './session-services.js';
+
+export { DEFAULT_SESSION_SETTINGS, type SessionServices, type SessionSettings } from './session-services.js';
+
+/** Ends at which we say nothing more, so that there is nothing to wait for the client to read. */
+const SILENT: ReadonlySet<Reason> = new Set(['closed', 'idle', 'shutdown', 'flooded']);
+
+/**
+ * Serves one client until the connection is over and everything it held is released.
+ * @param stream made by a transport; it is ended here. To end a session hard, destroy it.
+ * @param options.signal shutdown: no further command is run; a reply that is being sent, and UPDATE, finish
+ * @returns never rejects for anything a client, a mailbox or an authenticator does
+ */
+export async function serve(
+  stream: Duplex,
+  peer: Peer,
+  services: SessionServices,
+  options: { signal?: AbortSignal } = {},
+): Promise<void> {
+  const connection = new Connection(stream, services.settings.idleTimeout);
+  const stop = () => connection.stop();
+  if (options.signal?.aborted) stop();
+  options.signal?.addEventListener('abort', stop, { once: true });
+  try {
+    await new Session(connection, peer, services).run();
+  } finally {
+    options.signal?.removeEventListener('abort', stop);
+  }
+}
+
+class Session {
+  private readonly output: Output;
+  private readonly log: SessionLog;
+  private readonly wire: Wire;
+  private state: Authorization | Transaction;
+  private account: Account | undefined;
+  /** Ours to release from the moment it is open. */
+  private maildrop: Maildrop | undefined;
+  private opened: Transaction | undefined;
+  private stopLoginDeadline: () => void = () => {};
+  private badCommands = 0;
+  private removed = 0;
+  /** Why the session ends, once it was decided here. */
+  private reason: Reason | undefined;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly peer: Peer,
+    private readonly services: SessionServices,
+  ) {
+    const { apop, last } = services.settings;
+    this.output = new Output(connection);
+    this.log = new SessionLog(services.log, peer.address);
+    this.wire = { connection, output: this.output, log: this.log };
+    this.state = {
+      state: 'authorization',
+      features: { last },
+      timestamp: apop ? apopTimestamp(this.hostname) : undefined,
+      login: credentials => this.logIn(credentials),
+      user: undefined,
+    };
+  }
+
+  async run(): Promise<void> {
+    const { loginTimeout } = this.services.settings;
+    this.stopLoginDeadline = this.connection.deadline(loginTimeout, 'login-timeout');
+    let reason: Reason;
+    try {
+      await this.greet();
+      reason = await this.converse();
+    } catch (error) {
+      reason = await this.interrupted(error);
+    }
+    this.stopLoginDeadline();
+    await this.release();
+    if (this.account && this.maildrop) {
+      this.log.logout(this.account.user, reason, this.removed, this.maildrop.messages - this.removed);
+    } else this.log.noLogin(reason);
+    await this.connection.close(!SILENT.has(reason));
+  }
+
+  /** RFC 1939 §4: the greeting, with APOP's timestamp only when APOP works. */
+  private async greet(): Promise<void> {
+    const timestamp = this.state.state === 'authorization' ? this.state.timestamp : undefined;
+    const text = `mbox-pop3d at ${this.hostname} ready${timestamp ? ` ${timestamp}` : ''}`;
+    await this.output.text(statusLine({ ok: true, text }));
+  }
+
+  private async converse(): Promise<Reason> {
+    for (;;) {
+      let line = this.connection.nextLine();
+      if (line === undefined) {
+        await this.output.flush();
+        line = await this.connection.line();
+      }
+      // The start of a line, then the end, is no command. RFC 1939 §6: no UPDATE without QUIT.
+      if (line === undefined) return 'closed';
+      const reply = line === 'flooded' ? undefined : await this.answer(line);
+      if (reply?.next === 'transaction' && this.opened) this.state = this.opened;
+      if (reply === undefined || reply.next === 'close' || reply.next === 'update') {
+        await this.output.flush();
+        return this.reason ?? (reply ? 'quit' : 'flooded');
+      }
+    }
+  }
+
+  /** The end by an error that leaves nothing to say. */
+  private async interrupted(error: unknown): Promise<Reason> {
+    if (!(error instanceof Disconnected)) this.log.failure('internal-error', error);
+    const reason = this.reason ?? this.connection.ended ?? (this.connection.stopping ? 'shutdown' : 'error');
+    try {
+      // Replies to commands that were run are still the client's.
+      if (!this.connection.ended) await this.output.flush();
+    } catch (late) {
+      if (!(late instanceof Disconnected)) throw late;
+    }
+    return reason;
+  }
+
+  /** Runs one line and says its reply. @returns what was said */
+  private async answer(line: Exclude<Line, 'flooded'>): Promise<Reply> {
+    let reply: Reply;
+    let keyword = '';
+    try {
+      if (line === 'too-long') throw new BadRequest('command line too long');
+      const request = parseRequest(line);
+      keyword = request.keyword;
+      reply = await (this.state.state === 'authorization'
+        ? dispatch(authorization, this.state, request)
+        : dispatch(transaction, this.state, request));
+      this.badCommands = 0;
+      if (reply.next === 'update') reply = await this.update(reply);
+      if (reply.content) {
+        await sendMessage(this.wire, reply, reply.content);
+        return reply;
+      }
+    } catch (error) {
+      reply = this.failed(error, keyword);
+    }
+    await sendReply(this.wire, reply);
+    return reply;
+  }
+
+  /** The one place where an error becomes a reply. @throws Disconnected where nothing may be said */
+  private failed(error: unknown, keyword: string): Reply {
+    if (error instanceof Disconnected) throw error;
+    if (error instanceof BadRequest) return this.badCommand(error);
+    if (error instanceof AuthenticationFailed) return err('Authentication failed', { code: 'AUTH' });
+    if (error instanceof Unavailable) {
+      const { code, fatal } = error;
+      // A failed login has its own line in the log.
+      if (this.opened) this.log.failure('unavailable', error, { command: keyword });
+      if (fatal) this.reason = 'unavailable';
+      return err(error.message, { code, ...(fatal && { next: 'close' }) });
+    }
+    this.log.failure('internal-error', error, { command: keyword });
+    this.reason = 'error';
+    return err('internal error', { code: 'SYS/TEMP', next: 'close' });
+  }
+
+  private badCommand(error: BadRequest): Reply {
+    const { maxBadCommands, maxBadCommandsBeforeLogin } = this.services.settings;
+    this.log.write('debug', 'bad-command', { reason: error.message });
+    const limit = this.state.state === 'authorization' ? maxBadCommandsBeforeLogin : maxBadCommands;
+    if (++this.badCommands < limit) return err(error.message);
+    this.reason = 'bad-commands';
+    return err('too many bad commands', { next: 'close' });
+  }
+
+  private async logIn(credentials: Credentials): Promise<Pick<Transaction, 'octets'> & { messages: number }> {
+    const { account, maildrop } = await attemptLogin(
+      this.services,
+      this.peer,
+      this.connection,
+      this.log,
+      credentials,
+    );
+    this.maildrop = maildrop;
+    this.account = account;
+    this.stopLoginDeadline();
+    this.opened = beginTransaction(maildrop, this.state.features);
+    const { octets } = this.opened;
+    const { messages } = maildrop;
+    this.log.write('info', 'login', { user: account.user, method: credentials.method, messages, octets });
+    // The client may have left while the maildrop was being opened.
+    this.connection.mustBeOpen();
+    return { messages, octets };
+  }
+
+  /** RFC 1939 §6 (UPDATE): removes what is marked; the reply tells whether that was done. */
+  private async update(farewell: Reply): Promise<Reply> {
+    if (!this.opened) throw new Error('QUIT without a maildrop');
+    const { maildrop, left } = this.opened;
+    // A message that was asked for in the same packet as QUIT must have left before it is removed.
+    if (this.output.holdsMessage) await this.output.flush();
+    this.reason = 'quit';
+    try {
+      await maildrop.update();
+      this.removed = maildrop.messages - left;
+      return farewell;
+    } catch (error) {
+      this.reason = 'unavailable';
+      this.log.failure('update-failed', error);
+      const code = error instanceof Unavailable ? error.code : 'SYS/TEMP';
+      return err('some deleted messages not removed', { code, next: 'close' });
+    }
+  }
+
+  private async release(): Promise<void> {
+    try {
+      await this.maildrop?.release();
+    } catch (error) {
+      this.log.failure('release-failed', error);
+    }
+  }
+
+  /** The configured name, if it can stand in a greeting. */
+  private get hostname(): string {
+    const { hostname } = this.services.settings;
+    return /^[A-Za-z0-9.-]{1,200}$/.test(hostname) ? hostname : 'localhost';
+  }
+}
+
+/** RFC 1939 §7 (APOP): a msg-id, different each time, and not to be guessed. */
+function apopTimestamp(hostname: string): string {
+  return `<${randomBytes(12).toString('hex')}.${Date.now()}@${hostname}>`;
+}
