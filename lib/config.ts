@@ -202,3 +202,18 @@ function logLevel(raw: RawOptions): Level {
   if (value === 'error' || value === 'warn' || value === 'info' || value === 'debug') return value;
   throw new UsageError(`--log-level ${value}: choose of error, warn, info, debug`, EX.USAGE);
 }
+
+/** What the library starts from: limits out of the way of a test, everything else as the daemon. */
+export const LIBRARY_DEFAULTS = {
+  readOnly: false,
+  locks: ['dotlock', 'fcntl'],
+  lockYield: 15_000,
+  lockTimeout: 20_000,
+  loginTimeout: 60_000,
+  idleTimeout: 600_000,
+  failureDelay: 0,
+  apop: false,
+  last: false,
+  maxConnections: 10_000,
+  maxConnectionsPerAddress: 10_000,
+} as const;

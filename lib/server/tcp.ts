@@ -64,12 +64,15 @@ export class TcpServer {
   async close(grace: number): Promise<void> {
     const closed = this.#servers.map(server => new Promise<void>(resolve => server.close(() => resolve())));
     this.#draining.abort();
-    const cut = setTimeout(() => {
-      for (const socket of this.#sessions.keys()) socket.destroy();
-    }, grace);
+    const cut = setTimeout(() => this.cut(), grace);
     await Promise.all(this.#sessions.values());
     clearTimeout(cut);
     await Promise.all(closed);
+  }
+
+  /** Cuts every connection that is left. A session in the UPDATE state finishes it all the same. */
+  cut(): void {
+    for (const socket of this.#sessions.keys()) socket.destroy();
   }
 
   #accept(socket: Socket): void {

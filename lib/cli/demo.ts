@@ -1,0 +1,121 @@
+/**
+ * `mbox-pop3d demo`: serves a scratch copy of the example mailboxes, so that anybody can try a client
+ * on the real server within a minute. The examples themselves are never touched. As root it gives the
+ * copy to `nobody` and becomes it, like any server should.
+ */
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isUserName } from '../auth/user-name.js';
+import { UsersFile } from '../auth/users-file.js';
+import { type RawOptions, settingsFrom } from '../config.js';
+import { EX, UsageError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import { loadHost } from '../host/load.js';
+import { TcpServer } from '../server/tcp.js';
+import { createServices, effectiveUid } from '../services.js';
+import { runUntilSignal } from './foreground.js';
+import { packageFile } from './package.js';
+import { stderrLog } from './stderr-log.js';
+
+/** The fixtures' passwords: by this rule, so that the hashes can be shown next to what they hide. */
+const passwordOf = (user: string) => `secret-${user}`;
+
+export async function demo(raw: RawOptions): Promise<void> {
+  const scratch = mkdtempSync(join(tmpdir(), 'mbox-pop3d-demo-'));
+  try {
+    const paths = {
+      spool: join(scratch, 'spool'),
+      users: join(scratch, 'users'),
+      'state-dir': join(scratch, 'state'),
+    };
+    const settings = settingsFrom({ ...raw, ...paths });
+    const log = stderrLog(settings.logLevel);
+    copyExamples(paths.spool, paths.users);
+    mkdirSync(settings.runtimeDir, { recursive: true, mode: 0o700 });
+    const { host, degraded } = await loadHost();
+    if (degraded !== undefined) log.write('warn', '-', 'degraded', { reason: degraded });
+    const root = effectiveUid() === 0;
+    if (root) giveAway(scratch, nobody(host).uid, nobody(host).gid);
+
+    const users = await UsersFile.open({ path: paths.users, host, log, watch: true });
+    const services = createServices(settings, { host, log, authenticator: users, ownerOf: effectiveUid });
+    const server = new TcpServer({ ...settings, services, log });
+    const bound = [];
+    for (const address of settings.listen) bound.push(await server.listen(address.host, address.port));
+    if (root) {
+      await host.warmUp();
+      host.becomeUser(nobody(host), nobody(host).gid);
+    }
+    announce(bound[0]!.address, bound[0]!.port, paths.spool, userNames(paths.users));
+    await runUntilSignal(server, log);
+    await users.close();
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Copies mailboxes and users file; the sidecars that describe the mailboxes stay behind. */
+function copyExamples(spool: string, users: string): void {
+  const examples = packageFile('spool-fixtures');
+  mkdirSync(spool, { mode: 0o700 });
+  for (const name of readdirSync(examples)) {
+    if (name === 'users' || name.endsWith('.json') || !isUserName(name)) continue;
+    copyFileSync(join(examples, name), join(spool, name));
+    chmodSync(join(spool, name), 0o600);
+  }
+  copyFileSync(join(examples, 'users'), users);
+  chmodSync(users, 0o600);
+}
+
+function nobody(host: Host) {
+  const user = host.findUser('nobody');
+  if (user === undefined) {
+    throw new UsageError('started as root, and there is no user "nobody" to become', EX.NOUSER);
+  }
+  return user;
+}
+
+function giveAway(path: string, uid: number, gid: number): void {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const inner = join(path, entry.name);
+    if (entry.isDirectory()) giveAway(inner, uid, gid);
+    else chownSync(inner, uid, gid);
+  }
+  chownSync(path, uid, gid);
+}
+
+function userNames(usersPath: string): string[] {
+  const lines = readFileSync(usersPath, 'utf8').split('\n');
+  return lines.map(line => line.split(':', 1)[0]!).filter(isUserName);
+}
+
+function announce(address: string, port: number, spool: string, users: readonly string[]): void {
+  const host = address.includes(':') ? `[${address}]` : address;
+  const first = users[0]!;
+  process.stdout.write(
+    [
+      `mbox-pop3d demo, ready on ${host}:${port}, serving ${spool}`,
+      '',
+      `  users:     ${users.join(' ')}`,
+      `  password:  secret-NAME, so ${passwordOf(first)} for ${first}`,
+      '',
+      'Try, in another terminal:',
+      '',
+      `  curl -u ${first}:${passwordOf(first)} pop3://${host}:${port}/      list the messages`,
+      `  curl -u ${first}:${passwordOf(first)} pop3://${host}:${port}/1     read the first`,
+      '',
+      'Ctrl-C ends it and removes the copy.',
+      '',
+    ].join('\n'),
+  );
+}

@@ -1,0 +1,69 @@
+/**
+ * The command line: yargs parses it, one module a command does the work. A mistake is one line on
+ * stderr and an exit code of sysexits(3).
+ */
+import { readFileSync } from 'node:fs';
+import yargs from 'yargs';
+import { OPTIONS, type OptionRow } from '../config.js';
+import { EX, UsageError } from '../errors.js';
+import { packageFile } from './package.js';
+
+/** Flags of `serve` that also make sense for `demo`. */
+const DEMO_OPTIONS = [
+  'listen',
+  'read-only',
+  'locks',
+  'lock-timeout',
+  'lock-yield',
+  'login-timeout',
+  'idle-timeout',
+  'failure-delay',
+  'apop',
+  'last',
+  'log-level',
+] as const satisfies (keyof typeof OPTIONS)[];
+
+/** Runs one command; sets the exit code. */
+export async function main(args: readonly string[]): Promise<void> {
+  try {
+    await parser(args).parseAsync();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`mbox-pop3d: ${error.message}\n`);
+    process.exitCode = error.exitCode;
+  }
+}
+
+function parser(args: readonly string[]) {
+  const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string };
+  return yargs([...args])
+    .scriptName('mbox-pop3d')
+    .usage('$0 COMMAND\n\nThe flat-file mbox POP3 server. See mbox-pop3d(8).')
+    .command(
+      'serve',
+      'serve a mail spool, in the foreground',
+      builder => builder.options(select(Object.keys(OPTIONS) as (keyof typeof OPTIONS)[])),
+      async argv => (await import('./serve.js')).serve(argv),
+    )
+    .command(
+      'demo',
+      'serve a scratch copy of the example mailboxes',
+      builder => builder.options(select(DEMO_OPTIONS)),
+      async argv => (await import('./demo.js')).demo(argv),
+    )
+    .env('MBOX_POP3D')
+    .parserConfiguration({ 'camel-case-expansion': false, 'parse-numbers': false, 'greedy-arrays': false })
+    .demandCommand(1, 1, 'a command is needed: serve or demo (see --help)', 'only one command can be given')
+    .strict()
+    .version(version)
+    .help()
+    .wrap(null)
+    .exitProcess(false)
+    .fail((message, error) => {
+      throw error instanceof UsageError || !message ? error : new UsageError(message, EX.USAGE);
+    });
+}
+
+function select(names: readonly (keyof typeof OPTIONS)[]): Record<string, OptionRow> {
+  return Object.fromEntries(names.map(name => [name, OPTIONS[name]]));
+}

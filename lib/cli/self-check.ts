@@ -1,0 +1,93 @@
+/**
+ * What can be seen at start to be wrong, each with its remedy, before a user finds it at login. Nothing
+ * is changed; a finding is logged and serving goes on, since only some mailboxes may be concerned.
+ */
+import { accessSync, closeSync, constants, lstatSync, openSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { isUserName } from '../auth/user-name.js';
+import type { Settings } from '../config.js';
+import { errnoOf } from '../errors.js';
+
+/** One trouble and what to do about it, as text for a log line. */
+export interface Finding {
+  readonly trouble: string;
+  readonly remedy: string;
+}
+
+/** Checks, with the ids the server will run with: the spool, the locks, and one mailbox file. */
+export function selfCheck(settings: Settings): Finding[] {
+  const { spool } = settings;
+  let mode: number;
+  try {
+    const stat = statSync(spool);
+    if (!stat.isDirectory())
+      return [{ trouble: `${spool} is not a directory`, remedy: 'give the spool with --spool' }];
+    mode = stat.mode;
+  } catch (error) {
+    return [
+      {
+        trouble: `${spool}: ${errnoOf(error)}`,
+        remedy: 'create or mount the spool, or give another with --spool',
+      },
+    ];
+  }
+  return [...checkMode(spool, mode), ...checkLocks(settings), ...checkMailboxes(settings)];
+}
+
+function checkMode(spool: string, mode: number): Finding[] {
+  if ((mode & 0o002) === 0 || (mode & 0o1000) !== 0) return [];
+  return [
+    {
+      trouble: `${spool} is writable by everybody and not sticky: any user can replace any mailbox`,
+      remedy: `chmod 2775 ${spool} && chgrp mail ${spool}`,
+    },
+  ];
+}
+
+function checkLocks({ spool, locks }: Settings): Finding[] {
+  if (!locks.includes('dotlock') || can(spool, constants.W_OK | constants.X_OK)) return [];
+  return [
+    {
+      trouble: `dotlocks cannot be created in ${spool}, so every login will be refused`,
+      remedy: `run with the group that may write ${spool} (--group mail), or leave dotlock out of --locks`,
+    },
+  ];
+}
+
+/** The first mailbox file that we could not use. */
+function checkMailboxes({ spool, readOnly }: Settings): Finding[] {
+  let names: string[];
+  try {
+    names = readdirSync(spool);
+  } catch (error) {
+    // Search permission is enough to serve; listing is only for this check.
+    if (errnoOf(error) === 'EACCES') return [];
+    throw error;
+  }
+  for (const name of names.filter(isUserName)) {
+    const path = join(spool, name);
+    try {
+      if (!lstatSync(path).isFile()) continue;
+      closeSync(openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NOFOLLOW));
+    } catch (error) {
+      if (errnoOf(error) !== 'EACCES') continue;
+      return [
+        {
+          trouble: `mailbox ${path} cannot be opened${readOnly ? '' : ' for writing'}`,
+          remedy: 'chgrp mail and chmod 0660 the mailboxes, and have the delivery agent create them so',
+        },
+      ];
+    }
+  }
+  return [];
+}
+
+function can(path: string, mode: number): boolean {
+  try {
+    accessSync(path, mode);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EACCES' || errnoOf(error) === 'EROFS') return false;
+    throw error;
+  }
+}

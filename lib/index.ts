@@ -1,0 +1,125 @@
+/**
+ * The library: a real POP3 server inside another program, for its tests. It is the daemon's code with
+ * another composition: plain passwords given by the caller, an ephemeral port on loopback, state in a
+ * scratch directory that `close` removes.
+ */
+import { EventEmitter } from 'node:events';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { StaticUsers } from './auth/static-users.js';
+import { LIBRARY_DEFAULTS } from './config.js';
+import { loadHost } from './host/load.js';
+import type { Fields, Log } from './log.js';
+import { TcpServer } from './server/tcp.js';
+import { createServices, effectiveUid } from './services.js';
+
+export interface ServerOptions {
+  /** Who may log in: name and plain password. A name is also the name of the mailbox file. */
+  readonly users: Readonly<Record<string, string>>;
+  /** Directory of the mailbox files. Default: an empty scratch directory, removed by `close`. */
+  readonly spool?: string;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 0: the system chooses, see `port`. */
+  readonly port?: number;
+  /** Refuse DELE, never write a mailbox file. Default false. */
+  readonly readOnly?: boolean;
+  /** Offer APOP. Default false. */
+  readonly apop?: boolean;
+  /** Offer LAST (RFC 1081). Default false. */
+  readonly last?: boolean;
+  /** Milliseconds until a failed login is answered. Default 0. */
+  readonly failureDelay?: number;
+  /** Milliseconds without a command. Default 600000. */
+  readonly idleTimeout?: number;
+  /** Milliseconds a session keeps other programs off its mailbox file. Default 15000. */
+  readonly lockYield?: number;
+  /** Milliseconds to try for the mailbox locks. Default 20000. */
+  readonly lockTimeout?: number;
+}
+
+/** What the events carry: the client's address and the fields of the log line. */
+export type ServerEvent = Readonly<Fields> & { readonly address: string };
+
+export interface ServerEvents {
+  login: [ServerEvent];
+  'login-failed': [ServerEvent];
+  logout: [ServerEvent];
+  /** Any other line of the log, such as a refused connection or a lock that was lost. */
+  log: [event: string, ServerEvent];
+}
+
+export class Pop3Server extends EventEmitter<ServerEvents> {
+  /** @internal use `createServer` */
+  constructor(
+    private readonly tcp: TcpServer,
+    /** The address that is listened on. */
+    readonly host: string,
+    /** The port that is listened on. */
+    readonly port: number,
+    /** The directory of the mailbox files. */
+    readonly spool: string,
+    private readonly scratch: string,
+  ) {
+    super();
+  }
+
+  /**
+   * Stops listening, ends every session (one in the UPDATE state finishes it) and removes the scratch
+   * directory. Sessions in the middle of a reply are cut.
+   */
+  async close(): Promise<void> {
+    await this.tcp.close(0);
+    await rm(this.scratch, { recursive: true, force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/**
+ * Starts a POP3 server.
+ * @throws UsageError when it cannot listen
+ */
+export async function createServer(options: ServerOptions): Promise<Pop3Server> {
+  const scratch = await mkdtemp(join(tmpdir(), 'mbox-pop3d-'));
+  try {
+    const stateDir = join(scratch, 'state');
+    const runtimeDir = join(scratch, 'run');
+    const spool = options.spool ?? join(scratch, 'spool');
+    await Promise.all([stateDir, runtimeDir].map(dir => mkdir(dir, { mode: 0o700 })));
+    if (options.spool === undefined) await mkdir(spool);
+
+    let server: Pop3Server | undefined;
+    const log: Log = {
+      write: (_level, address, event, fields) => {
+        const carried = { ...fields, address };
+        if (event === 'login' || event === 'login-failed' || event === 'logout') server?.emit(event, carried);
+        else server?.emit('log', event, carried);
+      },
+    };
+    const { host, degraded } = await loadHost();
+    if (degraded !== undefined) {
+      process.emitWarning(`mbox-pop3d: only locks within this process and dotlocks: ${degraded}`);
+    }
+    const services = createServices(
+      { ...LIBRARY_DEFAULTS, ...defined(options), spool, stateDir, runtimeDir },
+      { host, log, authenticator: new StaticUsers(options.users), ownerOf: effectiveUid },
+    );
+    const { maxConnections, maxConnectionsPerAddress } = LIBRARY_DEFAULTS;
+    const tcp = new TcpServer({ services, log, maxConnections, maxConnectionsPerAddress });
+    const bound = await tcp.listen(options.host ?? '127.0.0.1', options.port ?? 0);
+    server = new Pop3Server(tcp, bound.address, bound.port, spool, scratch);
+    return server;
+  } catch (error) {
+    await rm(scratch, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Without the options that were passed as undefined. */
+function defined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

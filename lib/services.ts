@@ -1,0 +1,51 @@
+/**
+ * The composition root: the only place that knows which implementation stands behind each port.
+ * A front door makes a `TcpServer` (later: one stream) from what this returns.
+ */
+import { hostname } from 'node:os';
+import type { Settings } from './config.js';
+import type { Host } from './host/host.js';
+import type { Log } from './log.js';
+import { nodeIo } from './maildrop/io.js';
+import { maildropOpener } from './maildrop/open.js';
+import type { Account, Authenticator } from './pop3/ports.js';
+import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
+
+/** What a session needs of the settings: all but how to listen and whom to become. */
+export type SessionConfig = Omit<
+  Settings,
+  'listen' | 'users' | 'user' | 'group' | 'maxConnections' | 'maxConnectionsPerAddress' | 'logLevel'
+>;
+
+export interface Parts {
+  readonly host: Host;
+  readonly log: Log;
+  readonly authenticator: Authenticator;
+  /** Who must own the mailbox file of an account (design: what runs as whom). */
+  readonly ownerOf: (account: Account) => number;
+}
+
+export function createServices(config: SessionConfig, parts: Parts): SessionServices {
+  const { host, log, authenticator, ownerOf } = parts;
+  return {
+    log,
+    authenticator,
+    openMaildrop: maildropOpener({ io: nodeIo, host, log }, { ...config, ownerOf }),
+    settings: {
+      ...DEFAULT_SESSION_SETTINGS,
+      hostname: hostname(),
+      apop: config.apop,
+      last: config.last,
+      loginTimeout: config.loginTimeout,
+      idleTimeout: config.idleTimeout,
+      failureDelay: config.failureDelay,
+    },
+  };
+}
+
+/** The effective uid, which Node.js knows on every Unix. */
+export function effectiveUid(): number {
+  const uid = process.geteuid?.();
+  if (uid === undefined) throw new Error('this is no Unix: users have no numeric ids');
+  return uid;
+}
