@@ -1,0 +1,121 @@
+/**
+ * Holds the imports of lib against the rooms of the README's Architecture section: which room may know
+ * which, and the two rules that keep the dangerous things in one place each.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const LIB = join(ROOT, 'lib');
+
+/** Room → rooms it may import. `types` of pop3 means pop3/ports.ts, and types only. */
+const ARROWS: Record<string, readonly string[]> = {
+  pop3: [],
+  mbox: [],
+  host: [],
+  maildrop: ['mbox', 'host', 'pop3 types'],
+  auth: ['host', 'pop3 types'],
+  server: ['pop3', 'host'],
+  cli: ['auth', 'host', 'server', 'maildrop', 'pop3 types', 'config', 'services'],
+  config: ['maildrop'],
+  services: ['pop3 types', 'mbox', 'host', 'maildrop', 'auth', 'server', 'config'],
+  index: ['auth', 'host', 'server', 'config', 'services'],
+};
+/** Everybody may import these. */
+const COMMON = ['errors', 'log'];
+
+interface Import {
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  readonly typesOnly: boolean;
+  readonly target: string;
+}
+
+function sources(dir: string): string[] {
+  return readdirSync(dir, { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .map(name => join(dir, name));
+}
+
+/** `lib/pop3/reply.ts` is in the room `pop3`, `lib/config.ts` is a room of its own. */
+function roomOf(path: string): string {
+  return relative(LIB, path)
+    .split('/')[0]!
+    .replace(/\.[jt]s$/, '');
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(file, 'utf8');
+  const statements = [
+    ...text.matchAll(/^(?:import|export)\s+(type\s)?(?:[^'";]*?\sfrom\s+)?'([^']+)'/gm),
+    ...text.matchAll(/()import\('([^']+)'\)/g),
+  ];
+  return statements.map(match => {
+    const target = match[2]!;
+    const to = target.startsWith('.') ? roomOf(resolve(dirname(file), target)) : target;
+    return {
+      file: relative(ROOT, file),
+      from: roomOf(file),
+      to,
+      typesOnly: match[1] !== undefined && match[1] !== '',
+      target,
+    };
+  });
+}
+
+const IMPORTS = sources(LIB).flatMap(importsOf);
+
+function allowed({ from, to, typesOnly, target }: Import): boolean {
+  if (!target.startsWith('.') || from === to || COMMON.includes(to)) return true;
+  if (ARROWS[from]?.includes(to)) return true;
+  return (
+    to === 'pop3' &&
+    typesOnly &&
+    target.endsWith('/ports.js') &&
+    (ARROWS[from]?.includes('pop3 types') ?? false)
+  );
+}
+
+test('every room is known, and imports were found', () => {
+  const rooms = new Set(sources(LIB).map(roomOf));
+  expect([...rooms].filter(room => !(room in ARROWS) && !COMMON.includes(room))).toEqual([]);
+  expect(IMPORTS.length).toBeGreaterThan(100);
+});
+
+test('imports follow the arrows between the rooms', () => {
+  const wrong = IMPORTS.filter(item => !allowed(item)).map(({ file, target }) => `${file} imports ${target}`);
+  expect(wrong).toEqual([]);
+});
+
+test('errors.ts and log.ts import no room', () => {
+  const wrong = IMPORTS.filter(({ from, target }) => COMMON.includes(from) && target.startsWith('.'));
+  expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+});
+
+test('the protocol and the format are pure: no network, files, clock or child processes', () => {
+  const impure = /^(node:)?(fs|net|tls|http|child_process|timers|os|worker_threads|cluster)(\/|$)/;
+  const wrong = IMPORTS.filter(({ from, to }) => (from === 'pop3' || from === 'mbox') && impure.test(to));
+  expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+  for (const file of sources(LIB).filter(path => ['pop3', 'mbox'].includes(roomOf(path)))) {
+    expect(readFileSync(file, 'utf8'), file).not.toMatch(
+      /Date\.now|new Date|performance\.|setTimeout|process\./,
+    );
+  }
+});
+
+test('only the native room changes identity, spawns programs or loads the FFI', () => {
+  const wrong = IMPORTS.filter(({ from, to }) => from !== 'host' && /^(koffi|node:child_process)$/.test(to));
+  expect(wrong.map(({ file, target }) => `${file} imports ${target}`)).toEqual([]);
+  for (const file of sources(LIB).filter(path => roomOf(path) !== 'host')) {
+    expect(readFileSync(file, 'utf8'), file).not.toMatch(/\b(set(e)?[ug]id|initgroups|setgroups)\s*\(/);
+  }
+});
+
+test('C21: offsets are never cut to 32 bits, and no mailbox is read whole', () => {
+  for (const file of sources(LIB).filter(path => ['mbox', 'maildrop'].includes(roomOf(path)))) {
+    const code = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+    expect(code, file).not.toMatch(/readFile\b|readFileSync|\|\s*0\b/);
+  }
+});
