@@ -11,6 +11,8 @@ export interface SystemUser {
 }
 
 export interface Host {
+  /** Loads what is otherwise loaded when first needed: files may be out of reach after `becomeUser`. */
+  warmUp(): Promise<void>;
   /** `native`, or `portable` when the FFI could not be loaded and locks and hashes are reduced. */
   readonly kind: 'native' | 'portable';
   /**
@@ -30,6 +32,7 @@ export interface Host {
    * @param password octets, without NUL, at most 511
    * @param setting the stored hash
    * @returns the hash of `password` under `setting`, or undefined when crypt(3) does not know `setting`
+   * or failed on it. Throws `Unavailable` when there is no libcrypt.
    */
   crypt(password: Uint8Array, setting: string): Promise<string | undefined>;
   /** Whether `pid` exists on this host (kill(pid, 0)): false only for ESRCH, true for EPERM. */

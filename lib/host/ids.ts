@@ -1,0 +1,65 @@
+/**
+ * What both hosts do with Node's own calls: giving up root, and asking whether a process exists.
+ *
+ * Node calls the C library's setgid and setuid, which change every thread of the process; raw system
+ * calls would change one. Invariant: becomeUser returns only if the process is the user and nothing more.
+ */
+import { errnoOf } from '../errors.js';
+import type { SystemUser } from './host.js';
+
+/** The contract is `Host.becomeUser`; real and effective ids only. */
+export function becomeUser(user: SystemUser, gid: number): void {
+  const { setuid, setgid, seteuid, setegid, getuid, geteuid, getgid, getegid, getgroups } = process;
+  // @types/node leaves this one out.
+  const { initgroups } = process as { initgroups?: (user: string, gid: number) => void };
+  if (!setuid || !setgid || !seteuid || !setegid || !initgroups || !getgroups) {
+    throw new Error('this platform has no user ids');
+  }
+  if (!isId(user.uid) || !isId(gid)) throw new Error('will not become root or join its group');
+  // Groups first: without root they could no longer be given up.
+  initgroups(user.name, gid);
+  setgid(gid);
+  setuid(user.uid);
+  expectIds('user', user.uid, [getuid?.(), geteuid?.()]);
+  expectIds('group', gid, [getgid?.(), getegid?.()]);
+  if (getgroups().includes(0)) throw new Error(`user ${user.name} is in root's group`);
+  // A saved id of 0 or a capability that was kept shows here.
+  for (const attempt of [() => setuid(0), () => seteuid(0), () => setgid(0), () => setegid(0)]) {
+    if (succeeds(attempt)) throw new Error('root could be regained');
+  }
+}
+
+/** Throws unless every one of `found` is `wanted`. */
+export function expectIds(what: string, wanted: number, found: readonly (number | undefined)[]): void {
+  if (found.some(id => id !== wanted)) {
+    throw new Error(`${what} ids are ${found.join(', ')} after the change, not ${wanted}`);
+  }
+}
+
+/** The contract is `Host.processExists`. */
+export function processExists(pid: number): boolean {
+  // 0 and negative numbers would ask about process groups.
+  if (!Number.isSafeInteger(pid) || pid < 1 || pid > 0x7fffffff)
+    throw new RangeError(`no process id: ${pid}`);
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'ESRCH';
+  }
+}
+
+/** A uid or gid that is not root's; the highest value means "leave as it is" to setresuid(2). */
+function isId(id: number): boolean {
+  return Number.isInteger(id) && id > 0 && id < 0xffffffff;
+}
+
+function succeeds(attempt: () => void): boolean {
+  try {
+    attempt();
+    return true;
+  } catch (error) {
+    if (errnoOf(error) !== 'EPERM') throw error;
+    return false;
+  }
+}

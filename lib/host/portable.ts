@@ -1,0 +1,90 @@
+/**
+ * What can be done without the FFI, for `demo` and for the library in other people's tests: locks that
+ * exclude only within this process, no crypt(3), users and groups from the files alone.
+ *
+ * Invariant: a lock here never says "yes" to two open descriptors of this process that the real one
+ * would keep apart. It may say "no" once too often: a descriptor that was closed without unlocking, and
+ * whose number now stands for another open of the same file, still counts. Other programs are not seen,
+ * and do not see us: the server proper does not run so.
+ */
+import { fstatSync, readFileSync } from 'node:fs';
+import { errnoOf } from '../errors.js';
+import type { Host } from './host.js';
+import { becomeUser, processExists } from './ids.js';
+
+type Kind = 'read' | 'write';
+
+/** Locks of one method (fcntl or flock): file → the descriptors that hold one. */
+class LockTable {
+  readonly #holders = new Map<string, Map<number, Kind>>();
+
+  lock(fd: number, kind: Kind): boolean {
+    const file = fileOf(fd);
+    if (file === undefined) throw Object.assign(new Error('EBADF: bad file descriptor'), { code: 'EBADF' });
+    const holders = this.#holders.get(file) ?? new Map<number, Kind>();
+    for (const [other, held] of holders) {
+      // Closing the descriptor ends the lock. We are not told, so we look whether it is still the same file.
+      if (fileOf(other) !== file) holders.delete(other);
+      else if (other !== fd && (kind === 'write' || held === 'write')) return false;
+    }
+    holders.set(fd, kind);
+    this.#holders.set(file, holders);
+    return true;
+  }
+
+  unlock(fd: number): void {
+    const file = fileOf(fd);
+    const holders = file === undefined ? undefined : this.#holders.get(file);
+    if (file === undefined || holders === undefined) return;
+    holders.delete(fd);
+    if (holders.size === 0) this.#holders.delete(file);
+  }
+}
+
+function fileOf(fd: number): string | undefined {
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    if (errnoOf(error) === 'EBADF') return undefined;
+    throw error;
+  }
+}
+
+/** The fields of the first line of a passwd(5) or group(5) file whose first field is `name`. */
+function lineOf(file: string, name: string): string[] | undefined {
+  for (const line of readFileSync(file, 'latin1').split('\n')) {
+    const fields = line.split(':');
+    // A line that begins with + or - is an instruction to NIS, not an entry.
+    if (fields.length >= 4 && fields[0] === name && !/^[+-]/.test(name)) return fields;
+  }
+  return undefined;
+}
+
+function idIn(field: string | undefined): number | undefined {
+  return field !== undefined && /^[0-9]{1,10}$/.test(field) ? Number(field) : undefined;
+}
+
+/** Makes a portable host with lock tables of its own. */
+export function createPortableHost(): Host {
+  const openFileLocks = new LockTable();
+  const flocks = new LockTable();
+  return {
+    kind: 'portable',
+    async warmUp() {},
+    lockOpenFile: (fd, kind) => openFileLocks.lock(fd, kind),
+    unlockOpenFile: fd => openFileLocks.unlock(fd),
+    flock: (fd, kind) => flocks.lock(fd, kind),
+    unflock: fd => flocks.unlock(fd),
+    crypt: async () => undefined,
+    processExists,
+    findUser(name) {
+      const fields = lineOf('/etc/passwd', name);
+      const uid = idIn(fields?.[2]);
+      const gid = idIn(fields?.[3]);
+      return uid === undefined || gid === undefined ? undefined : { name, uid, gid };
+    },
+    findGroup: name => idIn(lineOf('/etc/group', name)?.[2]),
+    becomeUser,
+  };
+}
