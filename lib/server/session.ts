@@ -189,7 +189,9 @@ class Session {
     return err('too many bad commands', { next: 'close' });
   }
 
-  private async logIn(credentials: Credentials): Promise<Pick<Transaction, 'octets'> & { messages: number }> {
+  private async logIn(credentials: Credentials): Promise<{ messages: number; octets: number }> {
+    // This may take seconds: what was said before is not held back meanwhile.
+    await this.output.flush();
     const { account, maildrop } = await attemptLogin(
       this.services,
       this.peer,

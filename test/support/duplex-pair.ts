@@ -53,7 +53,8 @@ export class PairEnd extends Duplex {
 
 /** @param highWaterMark octets each end buffers before the other's writes wait */
 export function duplexPair(highWaterMark = 16 * 1024): [client: PairEnd, server: PairEnd] {
-  const client = new PairEnd({ highWaterMark, allowHalfOpen: true });
+  // As most clients do, this one closes its side when the server has closed its own.
+  const client = new PairEnd({ highWaterMark, allowHalfOpen: false });
   const server = new PairEnd({ highWaterMark, allowHalfOpen: true });
   client.other = server;
   server.other = client;

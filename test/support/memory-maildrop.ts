@@ -143,7 +143,8 @@ export class MemoryWorld {
   /** Every maildrop that was opened, in order. */
   readonly maildrops: MemoryMaildrop[] = [];
   readonly logins: string[] = [];
-  readonly services: SessionServices;
+  /** Read by each session as it begins. */
+  services: SessionServices;
   /** Called with each maildrop before it is given to a session. */
   prepare: (maildrop: MemoryMaildrop) => void | Promise<void> = () => {};
   private readonly stored = new Map<string, Buffer[]>();
