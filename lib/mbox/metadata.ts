@@ -10,30 +10,39 @@ import { asBuffer, CR, findLf, LF } from './bytes.js';
 
 const COLON = 0x3a;
 
-/** A set of field names, compared without case. */
+/** ASCII letters in lower case, everything else as it is. */
+const LOWER = Uint8Array.from({ length: 256 }, (_, octet) =>
+  octet >= 0x41 && octet <= 0x5a ? octet + 0x20 : octet,
+);
+
+/** A set of field names, compared without case, and without making a string of each line of a header. */
 export class FieldNames {
-  readonly #names: Set<string>;
-  /** Whether an octet can begin one of the names. */
-  readonly #initial = new Uint8Array(256);
+  /** By first octet, in lower case. */
+  readonly #names: Uint8Array[][] = Array.from({ length: 256 }, () => []);
   /** Octets of the longest name. */
   readonly longest: number;
 
   constructor(names: readonly string[]) {
-    this.#names = new Set(names.map(name => name.toLowerCase()));
     this.longest = Math.max(...names.map(name => name.length));
-    for (const name of this.#names) {
-      this.#initial[name.charCodeAt(0)] = 1;
-      this.#initial[name.toUpperCase().charCodeAt(0)] = 1;
+    for (const name of names) {
+      const octets = Buffer.from(name.toLowerCase(), 'latin1');
+      this.#names[octets[0]!]!.push(octets);
     }
   }
 
   mayBegin(octet: number): boolean {
-    return this.#initial[octet] === 1;
+    return this.#names[LOWER[octet]!]!.length > 0;
   }
 
   /** Whether [start, end) is one of the names. */
   has(bytes: Buffer, start: number, end: number): boolean {
-    return this.#names.has(bytes.toString('latin1', start, end).toLowerCase());
+    return this.#names[LOWER[bytes[start]!]!]!.some(name => {
+      if (name.length !== end - start) return false;
+      for (let i = 1; i < name.length; i++) {
+        if (LOWER[bytes[start + i]!] !== name[i]) return false;
+      }
+      return true;
+    });
   }
 }
 
@@ -52,7 +61,7 @@ export const VOLATILE_FIELDS = new FieldNames([
   'X-Mozilla-Keys',
 ]);
 
-/** Takes [start, end) of `bytes`, which must not be kept: whole lines or parts of lines of one kind. */
+/** Takes [start, end) of `bytes`: whole lines or parts of lines of one kind. Valid until push returns. */
 export type SpanSink = (bytes: Buffer, start: number, end: number, hidden: boolean) => void;
 
 type Verdict = 'hidden' | 'visible' | 'same' | 'empty' | 'undecided';
@@ -136,7 +145,7 @@ export class HeaderFilter {
       } else {
         if (verdict !== 'same') this.#hiding = verdict === 'hidden';
         this.#midLine = this.#held[length - 1] !== LF;
-        this.sink(this.#held, 0, length, this.#hiding);
+        this.sink(Buffer.from(this.#held.subarray(0, length)), 0, length, this.#hiding);
       }
       break;
     }
@@ -171,6 +180,7 @@ export class HeaderFilter {
 
 /** Octets of a line that the detector looks at; longer than both lines it looks for. */
 const DETECTED = 96;
+const DETECTED_FIELDS = new FieldNames(['Subject', 'X-IMAP']);
 const SUBJECT = /^subject:[ \t]*DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA[ \t\r]*$/i;
 
 /**
@@ -191,6 +201,12 @@ export class FolderDataDetector {
     while (at < end) {
       const lf = findLf(bytes, at);
       const stop = lf < 0 || lf >= end ? end : lf;
+      if (this.#line === '' && !DETECTED_FIELDS.mayBegin(bytes[at]!)) {
+        // Not this line; what is still to come of it is not the start of another.
+        if (stop === end) this.#line = '-';
+        at = stop + 1;
+        continue;
+      }
       const room = DETECTED - this.#line.length;
       this.#line += bytes.toString('latin1', at, Math.min(stop, at + room));
       if (stop === end) return;

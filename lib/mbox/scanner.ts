@@ -28,6 +28,10 @@ export class NotMbox extends Error {
 /** `boundary`: at the start of a line after an empty line, or before the first message. */
 type State = 'boundary' | 'header' | 'body';
 
+const NOTHING = Buffer.alloc(0);
+const NEWLINE = Buffer.of(LF);
+const CRLF = Buffer.of(CR, LF);
+
 /** Longest line with its line end that can be a From_ line. */
 const MAX_HELD = MAX_FROM_LINE + 2;
 
@@ -58,8 +62,9 @@ export class Scanner {
   #headerCrcBeforeEmpty = 0;
   readonly #filter = new HeaderFilter(METADATA_FIELDS, (...span) => this.#headerSpan(...span));
   #headerLast = LF;
-  /** How far #headerCrc has come. */
+  /** How far #headerCrc has come, and spans of the header that come next in it. */
   #crcAt = 0;
+  #crcPending: { bytes: Buffer; start: number; end: number } = { bytes: NOTHING, start: 0, end: 0 };
   /** Looks at the first message only. */
   #detector: FolderDataDetector | undefined = new FolderDataDetector();
   #hidden: 0 | 1 = 0;
@@ -85,7 +90,7 @@ export class Scanner {
     const size = this.#offset;
     this.#size = size;
     // A last line without LF is read as if it had one; the offsets are cut back to the file.
-    if (this.#last !== LF) this.push(Buffer.of(LF));
+    if (this.#last !== LF) this.push(NEWLINE);
     if (this.#start >= 0) this.#close(this.#offset, this.#state === 'boundary');
     return this.#index.finish(size, this.#hidden);
   }
@@ -143,22 +148,36 @@ export class Scanner {
 
   #scanHeader(chunk: Buffer, at: number): number {
     const next = this.#filter.push(chunk, at);
+    this.#addPendingToCrc();
     if (!this.#filter.done) return next;
     const { emptyLine } = this.#filter;
     this.#body = this.#line = this.#offset + next;
     this.#empty = this.#body - emptyLine;
     this.#bare = 0;
     this.#headerCrcBeforeEmpty = this.#headerCrc;
-    this.#addToCrc(emptyLine === 1 ? Buffer.of(LF) : Buffer.of(CR, LF));
+    this.#addToCrc(emptyLine === 1 ? NEWLINE : CRLF);
     this.#state = 'boundary';
     return next;
   }
 
   #headerSpan(bytes: Buffer, start: number, end: number, hidden: boolean): void {
-    this.#addToCrc(bytes.subarray(start, end));
+    const pending = this.#crcPending;
+    // One call for all spans of a chunk: calls are dear, and kinds of lines may alternate.
+    if (pending.bytes === bytes && pending.end === start) {
+      pending.end = end;
+    } else {
+      this.#addPendingToCrc();
+      this.#crcPending = { bytes, start, end };
+    }
     this.#detector?.push(bytes, start, end);
     if (!hidden) this.#headerOctets += end - start + countBareLf(bytes, start, end, this.#headerLast);
     this.#headerLast = bytes[end - 1]!;
+  }
+
+  #addPendingToCrc(): void {
+    const { bytes, start, end } = this.#crcPending;
+    if (end > start) this.#addToCrc(bytes.subarray(start, end));
+    this.#crcPending = { bytes: NOTHING, start: 0, end: 0 };
   }
 
   #addToCrc(bytes: Buffer): void {

@@ -83,15 +83,22 @@ export class WireForm {
 
   /** Copies [start, end) with its LFs as CRLF. */
   #append(bytes: Buffer, start: number, end: number): void {
-    const out = this.#out;
-    let length = this.#length;
-    let before = this.#last;
-    for (let i = start; i < end; i++) {
-      const octet = bytes[i]!;
-      if (octet === LF && before !== CR) out[length++] = CR;
-      out[length++] = octet;
-      before = octet;
+    let from = start;
+    for (let lf = findLf(bytes, start); lf >= 0 && lf < end; lf = findLf(bytes, lf + 1)) {
+      if ((lf > start ? bytes[lf - 1] : this.#last) === CR) continue;
+      this.#copy(bytes, from, lf);
+      this.#out[this.#length++] = CR;
+      from = lf;
     }
-    this.#length = length;
+    this.#copy(bytes, from, end);
+  }
+
+  #copy(bytes: Buffer, start: number, end: number): void {
+    // For a short line the call costs more than the copy.
+    if (end - start >= 24) {
+      this.#length += bytes.copy(this.#out, this.#length, start, end);
+    } else {
+      for (let i = start; i < end; i++) this.#out[this.#length++] = bytes[i]!;
+    }
   }
 }
