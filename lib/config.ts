@@ -143,8 +143,14 @@ export function parseListenAddress(value: string): ListenAddress {
   return { host: host === undefined || host === '' || host === '*' ? undefined : host, port };
 }
 
+/** The flag as given, else its default. */
+function valueOf(raw: RawOptions, name: keyof typeof OPTIONS): unknown {
+  const row: OptionRow = OPTIONS[name];
+  return raw[name] ?? row.default;
+}
+
 function text(raw: RawOptions, name: keyof typeof OPTIONS): string | undefined {
-  const value = raw[name];
+  const value = valueOf(raw, name);
   if (Array.isArray(value)) throw new UsageError(`--${name} is given more than once`, EX.USAGE);
   return value === undefined ? undefined : String(value);
 }
@@ -156,13 +162,13 @@ function required(raw: RawOptions, name: keyof typeof OPTIONS): string {
 }
 
 function flag(raw: RawOptions, name: keyof typeof OPTIONS): boolean {
-  const value = raw[name];
+  const value = valueOf(raw, name);
   if (Array.isArray(value)) throw new UsageError(`--${name} is given more than once`, EX.USAGE);
   return value === true;
 }
 
 function list(raw: RawOptions, name: keyof typeof OPTIONS): string[] {
-  const value = raw[name];
+  const value = valueOf(raw, name);
   const values = (Array.isArray(value) ? value : [value]).map(String).filter(item => item !== '');
   if (values.length === 0) throw new UsageError(`--${name} is empty`, EX.USAGE);
   return values;
