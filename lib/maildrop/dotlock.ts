@@ -77,7 +77,8 @@ export class Dotlock {
       return true;
     } catch (error) {
       const errno = errnoOf(error);
-      if (errno === 'ELOCKED' || errno === 'EEXIST' || errno === 'EBUSY') return false;
+      // ENOENT: ours was taken away as soon as it was made.
+      if (['ELOCKED', 'EEXIST', 'EBUSY', 'ENOENT'].includes(errno ?? '')) return false;
       throw error;
     }
   }
