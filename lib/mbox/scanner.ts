@@ -9,10 +9,10 @@
  * file, separates and belongs to no message either, even if it would have ended the header.
  */
 import { crc32 } from 'node:zlib';
-import { asBuffer, CR, countBareLf, findLf, LF } from './bytes.js';
+import { asBuffer, CR, findLf, LF } from './bytes.js';
 import { isFromLine, MAX_FROM_LINE } from './from-line.js';
+import { HeaderScan } from './header-scan.js';
 import { IndexBuilder, type MailboxIndex } from './mailbox-index.js';
-import { FolderDataDetector, HeaderFilter, METADATA_FIELDS } from './metadata.js';
 
 /** The first line that is not empty is no From_ line: this is no mailbox file. */
 export class NotMbox extends Error {
@@ -28,9 +28,7 @@ export class NotMbox extends Error {
 /** `boundary`: at the start of a line after an empty line, or before the first message. */
 type State = 'boundary' | 'header' | 'body';
 
-const NOTHING = Buffer.alloc(0);
 const NEWLINE = Buffer.of(LF);
-const CRLF = Buffer.of(CR, LF);
 
 /** Longest line with its line end that can be a From_ line. */
 const MAX_HELD = MAX_FROM_LINE + 2;
@@ -52,22 +50,13 @@ export class Scanner {
   #start = -1;
   #header = 0;
   #body = 0;
-  #headerOctets = 0;
   /** LFs without CR since #body. */
   #bare = 0;
   /** Offset of the last empty line, which may turn out to be the separator. */
   #empty = 0;
   #fromCrc = 0;
-  #headerCrc = 0;
-  #headerCrcBeforeEmpty = 0;
-  readonly #filter = new HeaderFilter(METADATA_FIELDS, (...span) => this.#headerSpan(...span));
-  #headerLast = LF;
-  /** How far #headerCrc has come, and spans of the header that come next in it. */
-  #crcAt = 0;
-  #crcPending: { bytes: Buffer; start: number; end: number } = { bytes: NOTHING, start: 0, end: 0 };
-  /** Looks at the first message only. */
-  #detector: FolderDataDetector | undefined = new FolderDataDetector();
   #hidden: 0 | 1 = 0;
+  readonly #headerScan = new HeaderScan();
   /** Size of the file once it is known; octets from there on are not in it. */
   #size = Number.POSITIVE_INFINITY;
 
@@ -89,6 +78,7 @@ export class Scanner {
   end(): MailboxIndex {
     const size = this.#offset;
     this.#size = size;
+    this.#headerScan.limit(size);
     // A last line without LF is read as if it had one; the offsets are cut back to the file.
     if (this.#last !== LF) this.push(NEWLINE);
     if (this.#start >= 0) this.#close(this.#offset, this.#state === 'boundary');
@@ -137,53 +127,19 @@ export class Scanner {
     this.#start = this.#line;
     this.#header = header;
     this.#body = Number.POSITIVE_INFINITY;
-    this.#headerOctets = 0;
     this.#fromCrc = fromCrc;
-    this.#headerCrc = fromCrc;
-    this.#crcAt = header;
-    this.#headerLast = LF;
-    this.#filter.reset();
+    this.#headerScan.open(header, fromCrc);
     this.#state = 'header';
   }
 
   #scanHeader(chunk: Buffer, at: number): number {
-    const next = this.#filter.push(chunk, at);
-    this.#addPendingToCrc();
-    if (!this.#filter.done) return next;
-    const { emptyLine } = this.#filter;
+    const next = this.#headerScan.push(chunk, at);
+    if (!this.#headerScan.done) return next;
     this.#body = this.#line = this.#offset + next;
-    this.#empty = this.#body - emptyLine;
+    this.#empty = this.#body - this.#headerScan.emptyLine;
     this.#bare = 0;
-    this.#headerCrcBeforeEmpty = this.#headerCrc;
-    this.#addToCrc(emptyLine === 1 ? NEWLINE : CRLF);
     this.#state = 'boundary';
     return next;
-  }
-
-  #headerSpan(bytes: Buffer, start: number, end: number, hidden: boolean): void {
-    const pending = this.#crcPending;
-    // One call for all spans of a chunk: calls are dear, and kinds of lines may alternate.
-    if (pending.bytes === bytes && pending.end === start) {
-      pending.end = end;
-    } else {
-      this.#addPendingToCrc();
-      this.#crcPending = { bytes, start, end };
-    }
-    this.#detector?.push(bytes, start, end);
-    if (!hidden) this.#headerOctets += end - start + countBareLf(bytes, start, end, this.#headerLast);
-    this.#headerLast = bytes[end - 1]!;
-  }
-
-  #addPendingToCrc(): void {
-    const { bytes, start, end } = this.#crcPending;
-    if (end > start) this.#addToCrc(bytes.subarray(start, end));
-    this.#crcPending = { bytes: NOTHING, start: 0, end: 0 };
-  }
-
-  #addToCrc(bytes: Buffer): void {
-    const inFile = Math.min(bytes.length, this.#size - this.#crcAt);
-    this.#headerCrc = crc32(bytes.subarray(0, inFile), this.#headerCrc);
-    this.#crcAt += bytes.length;
   }
 
   /** Lines up to and with the next empty one. */
@@ -219,18 +175,18 @@ export class Scanner {
     // The separator takes two octets on the wire, whichever line end it has.
     const bodyOctets = hasBody ? at - this.#body + this.#bare - (separated ? 2 : 0) : 0;
     const separatorWasHeaderEnd = !hasBody && this.#body !== Number.POSITIVE_INFINITY;
+    const { octets, crc, crcBeforeEmpty } = this.#headerScan;
     const inFile = (offset: number) => Math.min(offset, this.#size);
     this.#index.add({
       start: this.#start,
       header: inFile(this.#header),
       body: inFile(hasBody ? this.#body : contentEnd),
       contentEnd: inFile(contentEnd),
-      octets: this.#headerOctets + (hasBody ? 2 + bodyOctets : 0),
+      octets: octets + (hasBody ? 2 + bodyOctets : 0),
       bodyOctets,
       fromCrc: this.#fromCrc,
-      headerCrc: separatorWasHeaderEnd ? this.#headerCrcBeforeEmpty : this.#headerCrc,
+      headerCrc: separatorWasHeaderEnd ? crcBeforeEmpty : crc,
     });
-    if (this.#detector?.found) this.#hidden = 1;
-    this.#detector = undefined;
+    if (this.#headerScan.takeFolderData()) this.#hidden = 1;
   }
 }

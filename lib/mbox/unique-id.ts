@@ -10,10 +10,12 @@
  * apart by an ordinal in file order: the first has the bare digest as its unique-id, the second
  * `digest-2`. When one of them is deleted the others keep their ordinals, which must then be remembered:
  * were they counted again, `digest-2` would become `digest`, which the client has seen and would skip.
+ * Only a message that is gone can leave its unique-id to a later one, and only to one that is its twin.
  */
 import { createHash } from 'node:crypto';
 import { asBuffer, CR, findLf, LF } from './bytes.js';
-import { HeaderFilter, VOLATILE_FIELDS } from './metadata.js';
+import { HeaderFilter } from './header-filter.js';
+import { VOLATILE_FIELDS } from './metadata.js';
 
 /** Octets of the body, as they are in the file, that an identity needs at most. */
 export const BODY_SAMPLE = 1024;

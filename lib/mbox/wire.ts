@@ -6,7 +6,8 @@
  * Invariant: all octets for a message are as many as its index says, for every cutting into chunks.
  */
 import { asBuffer, CR, countBareLf, findLf, LF } from './bytes.js';
-import { HeaderFilter, METADATA_FIELDS } from './metadata.js';
+import { HeaderFilter } from './header-filter.js';
+import { METADATA_FIELDS } from './metadata.js';
 
 const NOTHING = new Uint8Array(0);
 const NEWLINE = Buffer.of(LF);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { FieldNames, HeaderFilter, METADATA_FIELDS } from '../../lib/mbox/metadata.js';
+import { FieldNames, HeaderFilter } from '../../lib/mbox/header-filter.js';
+import { METADATA_FIELDS } from '../../lib/mbox/metadata.js';
 import { WireForm } from '../../lib/mbox/wire.js';
 import { cut } from '../support/oracle-tools.js';
 
