@@ -1,9 +1,11 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     root: new URL('.', import.meta.url).pathname,
     include: ['**/*.test.ts'],
+    // A slow suite of its own: clients.config.ts.
+    exclude: [...configDefaults.exclude, 'clients/**'],
     reporters: ['default', new URL('./support/reporter.ts', import.meta.url).pathname],
     testTimeout: 60_000,
     hookTimeout: 60_000,
