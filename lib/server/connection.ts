@@ -23,6 +23,7 @@ export type Reason =
   | 'bad-commands'
   | 'flooded'
   | 'unavailable'
+  | 'maildrop-lost'
   | 'error';
 
 export class Connection {

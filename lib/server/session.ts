@@ -6,16 +6,17 @@
  * every other end releases the maildrop as it was. Errors become replies in one place, `failed`. Once
  * the `+OK` of a multi-line reply is out, an error can only cut the connection.
  */
-import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { AuthenticationFailed, BadRequest, Disconnected, Unavailable } from '../errors.js';
 import { type Authorization, authorization, type Credentials } from '../pop3/authorization.js';
 import { dispatch } from '../pop3/command.js';
 import type { Account, Maildrop, Peer } from '../pop3/ports.js';
-import { err, type Reply, statusLine } from '../pop3/reply.js';
+import { err, type Reply } from '../pop3/reply.js';
 import { type Line, parseRequest } from '../pop3/request.js';
 import { beginTransaction, type Transaction, transaction } from '../pop3/transaction.js';
 import { Connection, type Reason } from './connection.js';
+import { type Greeting, greet } from './greeting.js';
 import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
@@ -25,7 +26,7 @@ import type { SessionServices } from './session-services.js';
 export { DEFAULT_SESSION_SETTINGS, type SessionServices, type SessionSettings } from './session-services.js';
 
 /** Ends at which we say nothing more, so that there is nothing to wait for the client to read. */
-const SILENT: ReadonlySet<Reason> = new Set(['closed', 'idle', 'shutdown', 'flooded']);
+const SILENT: ReadonlySet<Reason> = new Set(['closed', 'idle', 'shutdown', 'flooded', 'maildrop-lost']);
 
 /**
  * Serves one client until the connection is over and everything it held is released.
@@ -42,7 +43,11 @@ export async function serve(
   const connection = new Connection(stream, services.settings.idleTimeout);
   const stop = () => connection.stop();
   if (options.signal?.aborted) stop();
-  options.signal?.addEventListener('abort', stop, { once: true });
+  if (options.signal) {
+    // One signal for all sessions of a server; Node 20 warns of a leak at the eleventh.
+    setMaxListeners(0, options.signal);
+    options.signal.addEventListener('abort', stop, { once: true });
+  }
   try {
     await new Session(connection, peer, services).run();
   } finally {
@@ -54,6 +59,7 @@ class Session {
   private readonly output: Output;
   private readonly log: SessionLog;
   private readonly wire: Wire;
+  private readonly greeting: Greeting;
   private state: Authorization | Transaction;
   private account: Account | undefined;
   /** Ours to release from the moment it is open. */
@@ -70,14 +76,14 @@ class Session {
     private readonly peer: Peer,
     private readonly services: SessionServices,
   ) {
-    const { apop, last } = services.settings;
     this.output = new Output(connection);
     this.log = new SessionLog(services.log, peer.address);
+    this.greeting = greet(services.settings);
     this.wire = { connection, output: this.output, log: this.log };
     this.state = {
       state: 'authorization',
-      features: { last },
-      timestamp: apop ? apopTimestamp(this.hostname) : undefined,
+      features: { last: services.settings.last },
+      timestamp: this.greeting.timestamp,
       login: credentials => this.logIn(credentials),
       user: undefined,
     };
@@ -88,7 +94,7 @@ class Session {
     this.stopLoginDeadline = this.connection.deadline(loginTimeout, 'login-timeout');
     let reason: Reason;
     try {
-      await this.greet();
+      await sendReply(this.wire, this.greeting.reply);
       reason = await this.converse();
     } catch (error) {
       reason = await this.interrupted(error);
@@ -99,13 +105,6 @@ class Session {
       this.log.logout(this.account.user, reason, this.removed, this.maildrop.messages - this.removed);
     } else this.log.noLogin(reason);
     await this.connection.close(!SILENT.has(reason));
-  }
-
-  /** RFC 1939 §4: the greeting, with APOP's timestamp only when APOP works. */
-  private async greet(): Promise<void> {
-    const timestamp = this.state.state === 'authorization' ? this.state.timestamp : undefined;
-    const text = `mbox-pop3d at ${this.hostname} ready${timestamp ? ` ${timestamp}` : ''}`;
-    await this.output.text(statusLine({ ok: true, text }));
   }
 
   private async converse(): Promise<Reason> {
@@ -128,8 +127,10 @@ class Session {
 
   /** The end by an error that leaves nothing to say. */
   private async interrupted(error: unknown): Promise<Reason> {
-    if (!(error instanceof Disconnected)) this.log.failure('internal-error', error);
-    const reason = this.reason ?? this.connection.ended ?? (this.connection.stopping ? 'shutdown' : 'error');
+    const known = error instanceof Disconnected;
+    if (!known) this.log.failure('internal-error', error);
+    const ours = this.connection.stopping ? 'shutdown' : known ? 'maildrop-lost' : 'error';
+    const reason = this.reason ?? this.connection.ended ?? ours;
     try {
       // Replies to commands that were run are still the client's.
       if (!this.connection.ended) await this.output.flush();
@@ -237,15 +238,4 @@ class Session {
       this.log.failure('release-failed', error);
     }
   }
-
-  /** The configured name, if it can stand in a greeting. */
-  private get hostname(): string {
-    const { hostname } = this.services.settings;
-    return /^[A-Za-z0-9.-]{1,200}$/.test(hostname) ? hostname : 'localhost';
-  }
-}
-
-/** RFC 1939 §7 (APOP): a msg-id, different each time, and not to be guessed. */
-function apopTimestamp(hostname: string): string {
-  return `<${randomBytes(12).toString('hex')}.${Date.now()}@${hostname}>`;
 }

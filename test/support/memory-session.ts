@@ -12,10 +12,14 @@ export class MemorySession {
   /** All that came so far. */
   received = '';
   private ended = false;
-  private readonly stop = new AbortController();
+  private readonly stop: AbortController;
 
   /** @param options.reading  false: the client reads nothing until `read()` */
-  constructor(world: MemoryWorld, options: { address?: string; reading?: boolean } = {}) {
+  constructor(
+    world: MemoryWorld,
+    options: { address?: string; reading?: boolean; stop?: AbortController } = {},
+  ) {
+    this.stop = options.stop ?? new AbortController();
     [this.client, this.server] = duplexPair();
     const peer = { address: options.address ?? '192.0.2.1', port: 1 };
     this.done = serve(this.server, peer, world.services, { signal: this.stop.signal });

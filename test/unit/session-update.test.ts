@@ -150,7 +150,6 @@ describe('C11: DELE, then', () => {
   test('the maildrop taken over by another session: nothing is said', async () => {
     const world = new MemoryWorld();
     world.prepare = maildrop => {
-      maildrop.markFailure = undefined;
       maildrop.uniqueIds = async () => {
         throw new Disconnected('taken over');
       };
@@ -160,7 +159,7 @@ describe('C11: DELE, then', () => {
     session.send('UIDL\r\nQUIT\r\n');
     expect(await session.rest()).toBe('');
     await session.done;
-    expectUntouched(world, 'error');
+    expectUntouched(world, 'maildrop-lost');
   });
 });
 

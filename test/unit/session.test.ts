@@ -281,6 +281,20 @@ describe('shutdown', () => {
     expect(only(world).calls).toMatchObject({ mark: 0, update: 0, release: 1 });
   });
 
+  test('one signal ends many sessions, and Node has nothing to warn of', async () => {
+    const warnings: unknown[] = [];
+    const warn = (warning: unknown) => warnings.push(warning);
+    process.on('warning', warn);
+    const world = new MemoryWorld();
+    const stop = new AbortController();
+    const sessions = Array.from({ length: 30 }, () => new MemorySession(world, { stop }));
+    await turns();
+    stop.abort();
+    await Promise.all(sessions.map(session => session.done));
+    process.off('warning', warn);
+    expect(warnings).toEqual([]);
+  });
+
   test('before the greeting there is no greeting', async () => {
     const world = new MemoryWorld();
     const session = new MemorySession(world);
