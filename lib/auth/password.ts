@@ -1,0 +1,96 @@
+/**
+ * Whether a password is the right one: plain text, 13-character DES hashes by unix-crypt-td-js, any
+ * other hash by the host's crypt(3).
+ *
+ * Invariants: an empty password is never right, nor is anything right for a locked or odd field;
+ * comparisons take the same time wherever the difference is; what cannot be told throws.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { Unavailable } from '../errors.js';
+import type { Host } from '../host/host.js';
+import { MAX_PASSWORD, readSecret, type Secret } from './secret.js';
+
+/** All that checking needs of the host. */
+export type Crypt = Pick<Host, 'crypt'>;
+
+/** `unusable`: no password is right, because the stored hash is none that crypt(3) knows. */
+export type Comparison = 'right' | 'wrong' | 'unusable';
+
+/**
+ * @param password octets as the client sent them
+ * @param stored password field, one character per octet: a crypt(3) string or `{SCHEME}value`
+ * @throws Unavailable when the host cannot do this kind of hash
+ */
+export async function verifyPassword(host: Crypt, password: Uint8Array, stored: string): Promise<boolean> {
+  return (await comparePassword(host, password, readSecret(stored))) === 'right';
+}
+
+/** `verifyPassword` for a field that was read already, with the difference that the log wants. */
+export async function comparePassword(
+  host: Crypt,
+  password: Uint8Array,
+  secret: Secret,
+): Promise<Comparison> {
+  // Before any hashing: a long password must cost nothing.
+  if (passwordProblem(password) !== undefined) return 'wrong';
+  switch (secret.kind) {
+    case 'plain':
+      return outcome(sameOctets(password, secret.octets));
+    case 'des':
+      return outcome(sameOctets(Buffer.from(await desCrypt(password, secret.hash), 'latin1'), secret.hash));
+    case 'crypt':
+      return compareCrypt(host, password, secret.hash, secret.wellFormed);
+    case 'locked':
+    case 'unknown':
+      return 'unusable';
+  }
+}
+
+async function compareCrypt(
+  host: Crypt,
+  password: Uint8Array,
+  hash: string,
+  wellFormed: boolean,
+): Promise<Comparison> {
+  const result = await host.crypt(password, hash);
+  // crypt(3): null, or a token that begins with `*`, is a failure and no hash.
+  if (result !== undefined && !result.startsWith('*'))
+    return outcome(sameOctets(Buffer.from(result, 'latin1'), hash));
+  if (!wellFormed) return 'unusable';
+  // Out of memory (yescrypt takes 16 MB), or a method this libcrypt was built without, or no libcrypt at
+  // all: the password may be right, so "wrong" would be a lie.
+  const cause = new Error(`crypt(3) cannot do ${/^\$[^$]*\$/.exec(hash)?.[0] ?? 'this'} hashes here`);
+  throw new Unavailable('SYS/TEMP', 'Cannot check passwords now', { cause });
+}
+
+/** Why no user can have this password, or undefined. */
+export function passwordProblem(password: Uint8Array): string | undefined {
+  if (password.length === 0) return 'empty password';
+  if (password.length > MAX_PASSWORD) return 'password over 511 octets';
+  if (password.includes(0)) return 'NUL in password';
+  return undefined;
+}
+
+/** Compares digests of equal length, so the time tells nothing of either side, not even its length. */
+export function sameOctets(a: Uint8Array, b: Uint8Array | string): boolean {
+  return timingSafeEqual(sha256(a), sha256(typeof b === 'string' ? Buffer.from(b, 'latin1') : b));
+}
+
+function sha256(octets: Uint8Array): Buffer {
+  return createHash('sha256').update(octets).digest();
+}
+
+function outcome(same: boolean): Comparison {
+  return same ? 'right' : 'wrong';
+}
+
+/** Octets, not text: of a string the package hashes UTF-16 units, which is not what crypt(3) does. */
+async function desCrypt(password: Uint8Array, hash: string): Promise<string> {
+  const { default: crypt } = await import('unix-crypt-td-js');
+  return crypt(password, hash);
+}
+
+/** Loads what is loaded when first needed, for a process that may lose the right to read its own files. */
+export async function warmUpPasswords(): Promise<void> {
+  await desCrypt(new Uint8Array(), '..');
+}

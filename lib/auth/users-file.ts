@@ -1,0 +1,155 @@
+/**
+ * The users file as an authenticator. The form of its lines is in users-lines.ts.
+ *
+ * Invariant: a login is checked against the file as it is. Each login looks whether the file has
+ * changed (one stat(2)) and reads it again if so; chokidar only makes that happen sooner, so that the
+ * log names a bad line when it is saved and the next login need not wait. A file that is gone or cannot
+ * be read makes every check `Unavailable`: an old copy might let in somebody who was removed.
+ */
+import { dirname, resolve } from 'node:path';
+import type { FSWatcher } from 'chokidar';
+import { EX, errnoOf, Unavailable, UsageError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Authenticator, Verdict } from '../pop3/ports.js';
+import { Credentials } from './credentials.js';
+import { fileIdentity, readNow, readSettled, type Snapshot } from './file-snapshot.js';
+import { type Crypt, warmUpPasswords } from './password.js';
+import { parseUsers } from './users-lines.js';
+
+/** Malformed lines named in the log at each loading; a file that is no users file has thousands. */
+const MAX_REPORTED = 20;
+
+export interface UsersFileOptions {
+  readonly path: string;
+  readonly host: Crypt;
+  readonly log: Log;
+  /** Watch for changes between logins; for a process that stays. */
+  readonly watch: boolean;
+}
+
+interface Loaded extends Snapshot {
+  readonly credentials: Credentials;
+}
+
+export class UsersFile implements Authenticator {
+  readonly #options: UsersFileOptions;
+  #loaded: Loaded;
+  #loading: Promise<void> | undefined;
+  /** The reason last logged for being unavailable; logged once, not at each login. */
+  #failure: string | undefined;
+  #watcher: FSWatcher | undefined;
+
+  private constructor(options: UsersFileOptions, first: Snapshot) {
+    this.#options = options;
+    this.#loaded = this.#parse(first);
+  }
+
+  /**
+   * Reads the file. Malformed lines are logged and left out.
+   * @throws UsageError EX_NOINPUT when there is no such file, EX_NOPERM when it may not be read
+   */
+  static async open(options: UsersFileOptions): Promise<UsersFile> {
+    const path = resolve(options.path);
+    const first = await readNow(path).catch((error: unknown) => {
+      throw new UsageError(`users file ${path}: ${describe(error)}`, exitCodeFor(error), { cause: error });
+    });
+    const file = new UsersFile({ ...options, path }, first);
+    if (options.watch) {
+      // A process that stays may give up the right to read our own modules; see `Host.warmUp`.
+      await warmUpPasswords();
+      await file.#watch();
+    }
+    return file;
+  }
+
+  async checkPassword(user: Uint8Array, password: Uint8Array): Promise<Verdict> {
+    return (await this.#current()).checkPassword(user, password);
+  }
+
+  async checkApop(user: Uint8Array, timestamp: string, digest: string): Promise<Verdict> {
+    return (await this.#current()).checkApop(user, timestamp, digest);
+  }
+
+  /** Stops watching. */
+  async close(): Promise<void> {
+    await this.#watcher?.close();
+  }
+
+  /** The users as the file has them now. Throws `Unavailable` when that cannot be told. */
+  async #current(): Promise<Credentials> {
+    const { path, log } = this.#options;
+    try {
+      const identity = await fileIdentity(path);
+      if (identity !== this.#loaded.identity || this.#loaded.fresh) {
+        this.#loading ??= this.#reload().finally(() => {
+          this.#loading = undefined;
+        });
+        await this.#loading;
+      }
+      if (this.#failure !== undefined) log.write('info', '-', 'users-file-back', { file: path });
+      this.#failure = undefined;
+      return this.#loaded.credentials;
+    } catch (cause) {
+      const reason = describe(cause);
+      if (reason !== this.#failure) log.write('error', '-', 'users-file-unavailable', { file: path, reason });
+      this.#failure = reason;
+      throw new Unavailable('SYS/TEMP', 'Cannot check passwords now', { cause });
+    }
+  }
+
+  async #reload(): Promise<void> {
+    const snapshot = await readSettled(this.#options.path);
+    const { content, credentials } = this.#loaded;
+    // Touched, or looked at again for being fresh: nothing to tell the log.
+    if (snapshot.content.equals(content)) this.#loaded = { ...snapshot, credentials };
+    else this.#loaded = this.#parse(snapshot);
+  }
+
+  #parse(snapshot: Snapshot): Loaded {
+    const { path, log, host } = this.#options;
+    const { users, problems } = parseUsers(snapshot.content);
+    for (const { line, reason } of problems.slice(0, MAX_REPORTED)) {
+      log.write('warn', '-', 'users-line', { at: `${path}:${line}`, reason });
+    }
+    log.write('info', '-', 'users-file', { file: path, users: users.size, problems: problems.length });
+    return { ...snapshot, credentials: new Credentials(users, host) };
+  }
+
+  /** Watches the directory, not the file: a file that is replaced takes its watch with it. */
+  async #watch(): Promise<void> {
+    const { path, log } = this.#options;
+    const directory = dirname(path);
+    const { watch } = await import('chokidar');
+    this.#watcher = watch(directory, {
+      depth: 0,
+      ignoreInitial: true,
+      persistent: false,
+      ignored: found => found !== directory && found !== path,
+    });
+    // A failure is logged by #current, and told to whoever logs in next.
+    const look = () => void this.#current().catch(() => undefined);
+    // At `ready` too: what changed before that gives no event.
+    this.#watcher.on('ready', look).on('all', look);
+    this.#watcher.on('error', error =>
+      log.write('warn', '-', 'users-file-not-watched', { file: path, reason: describe(error) }),
+    );
+  }
+}
+
+function exitCodeFor(error: unknown): number {
+  const errno = errnoOf(error);
+  return errno === 'EACCES' || errno === 'EPERM' ? EX.NOPERM : EX.NOINPUT;
+}
+
+/** One line for the log and the command line, without the path, which stands beside it. */
+function describe(error: unknown): string {
+  switch (errnoOf(error)) {
+    case 'ENOENT':
+      return 'no such file';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}
