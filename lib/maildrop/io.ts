@@ -132,3 +132,13 @@ export async function writeFully(io: SpoolIo, fd: number, from: Uint8Array, posi
     done += count;
   }
 }
+
+/** fsync(2) of a directory: makes a rename in it durable. */
+export async function syncDirectory(io: SpoolIo, dir: string): Promise<void> {
+  const fd = await io.open(dir, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  try {
+    await io.sync(fd);
+  } finally {
+    await io.close(fd);
+  }
+}

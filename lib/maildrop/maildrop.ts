@@ -14,8 +14,7 @@ import { identitiesOf } from './identities.js';
 import type { FileStat } from './io.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import { changeBetween } from './mailbox-file.js';
-import type { UniqueIdMemory } from './unique-id-memory.js';
-import { updateMailbox } from './update.js';
+import { type UserState, updateMailbox } from './update.js';
 
 /** Octets read, and checked, at a time. */
 export const READ_CHUNK = 64 * 1024;
@@ -37,7 +36,7 @@ export class MboxMaildrop implements Maildrop {
 
   constructor(
     private readonly snapshot: Snapshot,
-    private readonly memory: UniqueIdMemory,
+    private readonly state: UserState,
     private readonly options: { readonly readOnly: boolean; readonly releaseSession: () => Promise<void> },
   ) {
     this.messages = snapshot.index.messages;
@@ -77,7 +76,7 @@ export class MboxMaildrop implements Maildrop {
   async update(): Promise<void> {
     try {
       // Nothing marked: nothing is written, no lock is taken (design promise P1).
-      if (this.#marked.size > 0) await updateMailbox(this.snapshot, this.#marked, this.memory);
+      if (this.#marked.size > 0) await updateMailbox(this.snapshot, this.#marked, this.state);
     } finally {
       await this.release();
     }
@@ -90,6 +89,7 @@ export class MboxMaildrop implements Maildrop {
 
   async #close(): Promise<void> {
     try {
+      await this.state.journal.close();
       await this.snapshot.access.close();
     } finally {
       await this.options.releaseSession();
@@ -122,7 +122,7 @@ export class MboxMaildrop implements Maildrop {
       const now = await access.file.stat();
       if (changeBetween(before, now) === 'other') throw broken('mailbox changed while it was read');
     }
-    return this.memory.assign(identities);
+    return this.state.memory.assign(identities);
   }
 
   /** The octets [from, to) of message n as they were indexed, or an error: never those of another message. */

@@ -11,10 +11,12 @@ import { NotMbox } from '../mbox/scanner.js';
 import type { Account, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { SpoolIo } from './io.js';
+import { Journal } from './journal.js';
 import { type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
-import { changeBetween } from './mailbox-file.js';
+import { changeBetween, type MailboxFile } from './mailbox-file.js';
 import { MboxMaildrop, type Snapshot } from './maildrop.js';
+import { logRecovery, recover } from './recovery.js';
 import { lockSession } from './session-lock.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
 
@@ -64,26 +66,54 @@ export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): 
     return access && { access, lockedAt: performance.now() };
   }
 
+  /** No session starts while an UPDATE is unfinished: what it would show is neither old nor new. */
+  async function finishInterrupted(
+    file: MailboxFile | undefined,
+    journal: Journal,
+    account: Account,
+  ): Promise<void> {
+    if (!settings.readOnly) {
+      logRecovery(deps.log, account.user, await recover(file, journal));
+      return;
+    }
+    const state = await journal.read();
+    if (state.is !== 'committed' && state.is !== 'newer') return;
+    throw new Unavailable('SYS/TEMP', 'an update of this mailbox was interrupted', {
+      cause: new Error('a read-only server cannot finish it: run mbox-pop3d recover'),
+    });
+  }
+
   return async (account: Account, peer: Peer): Promise<Maildrop> => {
     const mailboxPath = join(await resolveSpool(settings.spool), account.user);
     const session = await lockSession(deps.io, deps.host, settings.runtimeDir, mailboxPath, peer);
+    const stateDir = join(settings.stateDir, account.user);
+    const journal = new Journal(deps.io, stateDir, settings.ownerOf(account));
     let access: MailboxAccess | undefined;
     try {
       const opened = await openLocked(account);
-      if (opened === undefined) return new EmptyMaildrop(() => session.release());
-      access = opened.access;
+      access = opened?.access;
+      await finishInterrupted(access?.file, journal, account);
+      if (opened === undefined || access === undefined) {
+        await journal.close();
+        return new EmptyMaildrop(() => session.release());
+      }
       const snapshot = await takeSnapshot(access);
       if (settings.lockYield !== Number.POSITIVE_INFINITY) {
         const left = settings.lockYield - (performance.now() - opened.lockedAt);
         if (left > 0) access.yieldAfter(left);
         else access.yield();
       }
-      const memory = new UniqueIdMemory(deps.io, join(settings.stateDir, account.user));
-      return new MboxMaildrop(snapshot, memory, {
-        readOnly: settings.readOnly,
-        releaseSession: () => session.release(),
-      });
+      const memory = new UniqueIdMemory(deps.io, stateDir);
+      return new MboxMaildrop(
+        snapshot,
+        { journal, memory },
+        {
+          readOnly: settings.readOnly,
+          releaseSession: () => session.release(),
+        },
+      );
     } catch (error) {
+      await journal.close();
       await access?.close();
       await session.release();
       throw asUnavailable(error);

@@ -11,7 +11,7 @@ import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { assignUniqueIds, type Ordinals, survivingOrdinals } from '../mbox/unique-id.js';
-import { readFully, type SpoolIo, writeFully } from './io.js';
+import { readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
 
 const HEADER = 'mbox-pop3d unique-ids 1\n';
 /** Many times what any mailbox can need; a larger file is not ours. Octets. */
@@ -79,16 +79,6 @@ export class UniqueIdMemory {
     }
     await io.rename(temporary, this.#path);
     await syncDirectory(io, dir);
-  }
-}
-
-/** fsync(2) of a directory: makes a rename in it durable. */
-export async function syncDirectory(io: SpoolIo, dir: string): Promise<void> {
-  const fd = await io.open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await io.sync(fd);
-  } finally {
-    await io.close(fd);
   }
 }
 

@@ -6,30 +6,41 @@
  *   2. if anything but our own reading has touched the file, index it again: from the first deletion on
  *      every message must be where it was, and every marked one must be, octet for octet, what the
  *      client asked to delete; mail that has come since is kept;
- *   3. a deleted suffix, or everything: ftruncate, fsync. Otherwise slide the kept ranges down, fsync,
- *      ftruncate, fsync.
+ *   3. a deleted suffix, or everything, is cut off: ftruncate and fsync are atomic enough, and need no
+ *      space. Anything else is written to the journal first, and carried out from there (`redo.ts`).
  *
- * Up to 3 nothing is written. Step 3 is not yet safe against being cut short.
+ * Up to 3 nothing is written. From the journal's fsync on, the deletions happen whatever happens to us.
  */
 import { createHash } from 'node:crypto';
-import { Unavailable } from '../errors.js';
-import { planUpdate } from '../mbox/compaction.js';
+import { errnoOf, Unavailable } from '../errors.js';
+import { planUpdate, type UpdatePlan } from '../mbox/compaction.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { identitiesOf } from './identities.js';
 import type { FileStat } from './io.js';
+import type { Journal } from './journal.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
 import { READ_CHUNK, type Snapshot } from './maildrop.js';
-import { rewriteInPlace } from './rewrite.js';
+import { Redo } from './redo.js';
 import type { UniqueIdMemory } from './unique-id-memory.js';
 
 /** Marked message-numbers, each with the base64 SHA-256 of its extent in the file. */
 export type Marks = ReadonlyMap<number, string>;
 
+/** What is kept for one user in `STATE/USER`. */
+export interface UserState {
+  readonly journal: Journal;
+  readonly memory: UniqueIdMemory;
+}
+
 /**
  * Removes the marked messages, durably. The locks are held afterwards; the caller gives them back.
  * @throws Unavailable when they were not removed
  */
-export async function updateMailbox(snapshot: Snapshot, marks: Marks, memory: UniqueIdMemory): Promise<void> {
+export async function updateMailbox(
+  snapshot: Snapshot,
+  marks: Marks,
+  { journal, memory }: UserState,
+): Promise<void> {
   const { access } = snapshot;
   try {
     await access.relock();
@@ -40,10 +51,48 @@ export async function updateMailbox(snapshot: Snapshot, marks: Marks, memory: Un
     if (await touchesDuplicates(index, marks, memory)) {
       await memory.rememberSurvivors(await identitiesOf(access.file, index), n => marks.has(n));
     }
-    await rewriteInPlace(access.file.io, access.file.fd, plan, now);
+    await carryOut(access.file, journal, plan, now);
+    await restoreTimes(access.file, now);
   } catch (cause) {
     if (cause instanceof Unavailable) throw cause;
     throw new Unavailable('SYS/TEMP', 'some deleted messages not removed', { cause });
+  }
+}
+
+async function carryOut(
+  mailbox: MailboxFile,
+  journal: Journal,
+  plan: UpdatePlan,
+  stat: FileStat,
+): Promise<void> {
+  const { io, fd } = mailbox;
+  const { ino, uid } = stat;
+  // A program that takes none of our locks may have appended since: its mail is kept as well.
+  const { size } = await mailbox.stat();
+  const kept = size > stat.size ? [...plan.kept, { start: stat.size, end: size }] : plan.kept;
+  if (kept.length === 0) {
+    await io.truncate(fd, plan.from);
+    await io.sync(fd);
+    return;
+  }
+  const redo = kept.map(range => ({ fd, ...range }));
+  const header = await journal.commit({
+    mailboxFd: fd,
+    stat: { ino, uid },
+    from: plan.from,
+    oldSize: size,
+    redo,
+  });
+  await new Redo(mailbox, journal, header).run();
+}
+
+/** Deleting is not news: biff(1) and mutt compare mtime with atime to tell new mail. */
+async function restoreTimes({ io, fd }: MailboxFile, stat: FileStat): Promise<void> {
+  try {
+    await io.setTimes(fd, stat.atimeNs, stat.mtimeNs);
+  } catch (error) {
+    // Only the owner may (utimensat(2)); a shared service account does without.
+    if (errnoOf(error) !== 'EPERM') throw error;
   }
 }
 

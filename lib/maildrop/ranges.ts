@@ -1,0 +1,38 @@
+/**
+ * Reads octets that lie in several places as if they were one piece: what is kept of a mailbox file, or
+ * a journal's redo octets followed by mail that came later. Bounded memory, any size.
+ */
+import { readFully, type SpoolIo } from './io.js';
+
+/** Octets moved at a time. */
+export const MOVE_CHUNK = 1024 * 1024;
+
+export interface Piece {
+  readonly fd: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Octets of all pieces together. */
+export function lengthOf(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+/**
+ * The octets of the pieces, in order, in chunks that are overwritten by the next one.
+ * @throws when a piece is not there in full
+ */
+export async function* octetsOf(io: SpoolIo, pieces: readonly Piece[]): AsyncGenerator<Uint8Array> {
+  const longest = Math.max(0, ...pieces.map(({ start, end }) => end - start));
+  const buffer = Buffer.allocUnsafe(Math.min(MOVE_CHUNK, longest));
+  for (const { fd, start, end } of pieces) {
+    for (let position = start; position < end; ) {
+      const chunk = buffer.subarray(0, Math.min(buffer.length, end - position));
+      if ((await readFully(io, fd, chunk, position)) < chunk.length) {
+        throw new Error('a file became shorter while it was read');
+      }
+      yield chunk;
+      position += chunk.length;
+    }
+  }
+}
