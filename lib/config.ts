@@ -144,13 +144,13 @@ export function parseListenAddress(value: string): ListenAddress {
 }
 
 /** The flag as given, else its default. */
-function valueOf(raw: RawOptions, name: keyof typeof OPTIONS): unknown {
+function given(raw: RawOptions, name: keyof typeof OPTIONS): unknown {
   const row: OptionRow = OPTIONS[name];
   return raw[name] ?? row.default;
 }
 
 function text(raw: RawOptions, name: keyof typeof OPTIONS): string | undefined {
-  const value = valueOf(raw, name);
+  const value = given(raw, name);
   if (Array.isArray(value)) throw new UsageError(`--${name} is given more than once`, EX.USAGE);
   return value === undefined ? undefined : String(value);
 }
@@ -162,13 +162,13 @@ function required(raw: RawOptions, name: keyof typeof OPTIONS): string {
 }
 
 function flag(raw: RawOptions, name: keyof typeof OPTIONS): boolean {
-  const value = valueOf(raw, name);
+  const value = given(raw, name);
   if (Array.isArray(value)) throw new UsageError(`--${name} is given more than once`, EX.USAGE);
   return value === true;
 }
 
 function list(raw: RawOptions, name: keyof typeof OPTIONS): string[] {
-  const value = valueOf(raw, name);
+  const value = given(raw, name);
   const values = (Array.isArray(value) ? value : [value]).map(String).filter(item => item !== '');
   if (values.length === 0) throw new UsageError(`--${name} is empty`, EX.USAGE);
   return values;

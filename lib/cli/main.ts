@@ -52,7 +52,7 @@ function parser(args: readonly string[]) {
       async argv => (await import('./demo.js')).demo(argv),
     )
     .env('MBOX_POP3D')
-    .parserConfiguration({ 'camel-case-expansion': false, 'parse-numbers': false, 'greedy-arrays': false })
+    .parserConfiguration({ 'parse-numbers': false, 'greedy-arrays': false })
     .demandCommand(1, 1, 'a command is needed: serve or demo (see --help)', 'only one command can be given')
     .strict()
     .version(version)
