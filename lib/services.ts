@@ -7,7 +7,7 @@ import type { Settings } from './config.js';
 import type { Host } from './host/host.js';
 import type { Log } from './log.js';
 import { nodeIo } from './maildrop/io.js';
-import { maildropOpener } from './maildrop/open.js';
+import { type MaildropSettings, Spool } from './maildrop/open.js';
 import type { Account, Authenticator } from './pop3/ports.js';
 import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
 
@@ -17,20 +17,31 @@ export type SessionConfig = Omit<
   'listen' | 'users' | 'user' | 'group' | 'maxConnections' | 'maxConnectionsPerAddress' | 'logLevel'
 >;
 
+/** What the spool itself needs of them. */
+export type SpoolConfig = Omit<MaildropSettings, 'ownerOf'>;
+
 export interface Parts {
   readonly host: Host;
   readonly log: Log;
   readonly authenticator: Authenticator;
   /** Who must own the mailbox file of an account (design: what runs as whom). */
   readonly ownerOf: (account: Account) => number;
+  /** Told when the disk does not take what it was given: then this process should end. */
+  readonly onDiskFailure?: () => void;
+}
+
+/** The mail spool by itself, for commands that open no session. */
+export function createSpool(config: SpoolConfig, parts: Omit<Parts, 'authenticator'>): Spool {
+  return new Spool({ ...parts, io: nodeIo }, { ...config, ownerOf: parts.ownerOf });
 }
 
 export function createServices(config: SessionConfig, parts: Parts): SessionServices {
-  const { host, log, authenticator, ownerOf } = parts;
+  const { log, authenticator } = parts;
+  const spool = createSpool(config, parts);
   return {
     log,
     authenticator,
-    openMaildrop: maildropOpener({ io: nodeIo, host, log }, { ...config, ownerOf }),
+    openMaildrop: (account, peer) => spool.open(account, peer),
     settings: {
       ...DEFAULT_SESSION_SETTINGS,
       hostname: hostname(),

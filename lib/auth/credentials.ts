@@ -29,6 +29,11 @@ export class Credentials {
     this.#standIn = commonest([...users.values()].map(user => user.secret));
   }
 
+  /** The account of a user, without any check: for what the server does on its own. */
+  account(user: string): Account | undefined {
+    return this.#users.get(user)?.account;
+  }
+
   /** The contract is `Authenticator.checkPassword`. */
   async checkPassword(user: Uint8Array, password: Uint8Array): Promise<Verdict> {
     const entry = this.#find(user);

@@ -10,7 +10,7 @@ import { dirname, resolve } from 'node:path';
 import type { FSWatcher } from 'chokidar';
 import { EX, errnoOf, Unavailable, UsageError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Authenticator, Verdict } from '../pop3/ports.js';
+import type { Account, Authenticator, Verdict } from '../pop3/ports.js';
 import { Credentials } from './credentials.js';
 import { fileIdentity, readNow, readSettled, type Snapshot } from './file-snapshot.js';
 import { type Crypt, warmUpPasswords } from './password.js';
@@ -68,6 +68,11 @@ export class UsersFile implements Authenticator {
 
   async checkApop(user: Uint8Array, timestamp: string, digest: string): Promise<Verdict> {
     return (await this.#current()).checkApop(user, timestamp, digest);
+  }
+
+  /** The account of a user as last read, without any check: for what the server does on its own. */
+  account(user: string): Account | undefined {
+    return this.#loaded.credentials.account(user);
   }
 
   /** Stops watching. */

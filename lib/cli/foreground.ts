@@ -8,12 +8,16 @@ import type { TcpServer } from '../server/tcp.js';
 /** Milliseconds a reply in progress gets. */
 const GRACE = 30_000;
 
-/** Resolves when the server has stopped. */
-export async function runUntilSignal(server: TcpServer, log: Log): Promise<void> {
+/**
+ * Resolves when the server has stopped.
+ * @param failure ends it like a signal
+ */
+export async function runUntilSignal(server: TcpServer, log: Log, failure?: AbortSignal): Promise<void> {
   const signal = await new Promise<string>(resolve => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+    failure?.addEventListener('abort', () => resolve('disk failure'), { once: true });
   });
-  log.write('info', '-', 'stopping', { signal, connections: server.connections });
+  log.write('info', '-', 'stopping', { cause: signal, connections: server.connections });
   const drained = server.close(GRACE);
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => server.cut());
   await drained;

@@ -23,6 +23,19 @@ const DEMO_OPTIONS = [
   'log-level',
 ] as const satisfies (keyof typeof OPTIONS)[];
 
+/** Those that say where everything is and who we are. */
+const RECOVER_OPTIONS = [
+  'spool',
+  'users',
+  'state-dir',
+  'runtime-dir',
+  'user',
+  'group',
+  'locks',
+  'lock-timeout',
+  'log-level',
+] as const satisfies (keyof typeof OPTIONS)[];
+
 /** Runs one command; sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {
   try {
@@ -51,9 +64,19 @@ function parser(args: readonly string[]) {
       builder => builder.options(select(DEMO_OPTIONS)),
       async argv => (await import('./demo.js')).demo(argv),
     )
+    .command(
+      'recover [mailbox..]',
+      'finish interrupted updates, of all mailboxes or of those named',
+      builder =>
+        builder
+          .positional('mailbox', { type: 'string', array: true, describe: 'name of its user' })
+          .options(select(RECOVER_OPTIONS)),
+      async argv =>
+        (await import('./recover.js')).recoverCommand(argv, (argv.mailbox as string[] | undefined) ?? []),
+    )
     .env('MBOX_POP3D')
     .parserConfiguration({ 'parse-numbers': false, 'greedy-arrays': false })
-    .demandCommand(1, 1, 'a command is needed: serve or demo (see --help)', 'only one command can be given')
+    .demandCommand(1, 'a command is needed: serve, demo or recover (see --help)')
     .strict()
     .version(version)
     .help()

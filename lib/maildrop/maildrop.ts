@@ -14,6 +14,7 @@ import { identitiesOf } from './identities.js';
 import type { FileStat } from './io.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import { changeBetween } from './mailbox-file.js';
+import { DiskFailure } from './redo.js';
 import { type UserState, updateMailbox } from './update.js';
 
 /** Octets read, and checked, at a time. */
@@ -24,6 +25,12 @@ export interface Snapshot {
   readonly index: MailboxIndex;
   /** The file as it was when indexed. */
   readonly stat: FileStat;
+}
+
+export interface MaildropOptions {
+  readonly readOnly: boolean;
+  readonly releaseSession: () => Promise<void>;
+  readonly onDiskFailure: () => void;
 }
 
 /** The maildrop of a mailbox file that exists. */
@@ -37,7 +44,7 @@ export class MboxMaildrop implements Maildrop {
   constructor(
     private readonly snapshot: Snapshot,
     private readonly state: UserState,
-    private readonly options: { readonly readOnly: boolean; readonly releaseSession: () => Promise<void> },
+    private readonly options: MaildropOptions,
   ) {
     this.messages = snapshot.index.messages;
   }
@@ -77,6 +84,9 @@ export class MboxMaildrop implements Maildrop {
     try {
       // Nothing marked: nothing is written, no lock is taken (design promise P1).
       if (this.#marked.size > 0) await updateMailbox(this.snapshot, this.#marked, this.state);
+    } catch (error) {
+      if (error instanceof DiskFailure) this.options.onDiskFailure();
+      throw error;
     } finally {
       await this.release();
     }

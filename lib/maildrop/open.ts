@@ -1,10 +1,11 @@
 /**
- * Opens a maildrop: session lock, mailbox file, mailbox locks, index, in this order. Whatever fails,
- * everything taken before is given back and nothing in the spool has changed.
+ * A mail spool: opens the maildrop of an account, and finishes what an interrupted UPDATE left behind.
+ * In this order: session lock, mailbox file, mailbox locks, recovery, index. Whatever fails, everything
+ * taken before is given back and nothing in the spool has changed.
  */
-import { realpath } from 'node:fs/promises';
+import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Unavailable } from '../errors.js';
+import { errnoOf, Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import { NotMbox } from '../mbox/scanner.js';
@@ -12,11 +13,11 @@ import type { Account, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
-import { type LockMethod, mailboxLocker } from './locks.js';
+import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
 import { MboxMaildrop, type Snapshot } from './maildrop.js';
-import { logRecovery, recover } from './recovery.js';
+import { logRecovery, type RecoveryReport, recover } from './recovery.js';
 import { lockSession } from './session-lock.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
 
@@ -41,6 +42,8 @@ export interface MaildropDeps {
   readonly io: SpoolIo;
   readonly host: Host;
   readonly log: Log;
+  /** Told when the disk does not take what it was given: then this process should end. */
+  readonly onDiskFailure?: () => void;
 }
 
 /** Indexing again this often, a mailbox that changes under our locks is given up. */
@@ -48,32 +51,117 @@ const SCAN_TRIES = 3;
 
 /** Makes the function by which the protocol opens maildrops. */
 export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): OpenMaildrop {
-  const lockMailbox = mailboxLocker(deps.host, settings.locks, (path, reason) => {
-    deps.log.write('warn', '-', 'dotlock-lost', { mailbox: path, reason: reason.message });
-  });
+  const spool = new Spool(deps, settings);
+  return (account, peer) => spool.open(account, peer);
+}
 
-  async function openLocked(
-    account: Account,
-  ): Promise<{ access: MailboxAccess; lockedAt: number } | undefined> {
-    const access = await MailboxAccess.open(join(settings.spool, account.user), {
+export class Spool {
+  readonly #lockMailbox: LockMailbox;
+
+  constructor(
+    private readonly deps: MaildropDeps,
+    private readonly settings: MaildropSettings,
+  ) {
+    this.#lockMailbox = mailboxLocker(deps.host, settings.locks, (mailbox, reason) => {
+      deps.log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
+    });
+  }
+
+  /**
+   * Opens the maildrop of an account for one session.
+   * @throws Unavailable IN-USE, SYS/TEMP or SYS/PERM
+   */
+  async open(account: Account, peer: Peer): Promise<Maildrop> {
+    const { deps, settings } = this;
+    const mailboxPath = join(await resolveSpool(settings.spool), account.user);
+    const session = await lockSession(deps.io, deps.host, settings.runtimeDir, mailboxPath, peer);
+    const journal = this.#journalOf(account);
+    let access: MailboxAccess | undefined;
+    try {
+      access = await this.#openLocked(account);
+      const lockedAt = performance.now();
+      await this.#finishInterrupted(account, access?.file, journal);
+      if (access === undefined) {
+        await journal.close();
+        return new EmptyMaildrop(() => session.release());
+      }
+      const snapshot = await takeSnapshot(access);
+      this.#scheduleYield(access, lockedAt);
+      const memory = new UniqueIdMemory(deps.io, join(settings.stateDir, account.user));
+      return new MboxMaildrop(
+        snapshot,
+        { journal, memory },
+        {
+          readOnly: settings.readOnly,
+          releaseSession: () => session.release(),
+          onDiskFailure: deps.onDiskFailure ?? (() => {}),
+        },
+      );
+    } catch (error) {
+      await journal.close();
+      await access?.close();
+      await session.release();
+      throw asUnavailable(error);
+    }
+  }
+
+  /**
+   * Finishes an interrupted UPDATE of one mailbox, outside a session.
+   * @throws Unavailable when the mailbox cannot be opened or locked
+   */
+  async recover(account: Account): Promise<RecoveryReport> {
+    const journal = this.#journalOf(account);
+    let access: MailboxAccess | undefined;
+    try {
+      access = await this.#openLocked(account);
+      const report = await recover(access?.file, journal);
+      logRecovery(this.deps.log, account.user, report);
+      return report;
+    } catch (error) {
+      throw asUnavailable(error);
+    } finally {
+      await journal.close();
+      await access?.close();
+    }
+  }
+
+  /** The users who have a journal that is not empty. */
+  async unfinished(): Promise<string[]> {
+    const { io } = this.deps;
+    const found: string[] = [];
+    for (const entry of await readdir(this.settings.stateDir, { withFileTypes: true })) {
+      if (!entry.isDirectory()) continue;
+      try {
+        const { size } = await io.lstat(join(this.settings.stateDir, entry.name, 'journal'));
+        if (size > 0) found.push(entry.name);
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+      }
+    }
+    return found.sort();
+  }
+
+  #journalOf(account: Account): Journal {
+    const { stateDir, ownerOf } = this.settings;
+    return new Journal(this.deps.io, join(stateDir, account.user), ownerOf(account));
+  }
+
+  #openLocked(account: Account): Promise<MailboxAccess | undefined> {
+    const { deps, settings } = this;
+    return MailboxAccess.open(join(settings.spool, account.user), {
       io: deps.io,
       owner: settings.ownerOf(account),
       writable: !settings.readOnly,
-      lockMailbox,
+      lockMailbox: this.#lockMailbox,
       lockTimeout: settings.lockTimeout,
       onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
     });
-    return access && { access, lockedAt: performance.now() };
   }
 
   /** No session starts while an UPDATE is unfinished: what it would show is neither old nor new. */
-  async function finishInterrupted(
-    file: MailboxFile | undefined,
-    journal: Journal,
-    account: Account,
-  ): Promise<void> {
-    if (!settings.readOnly) {
-      logRecovery(deps.log, account.user, await recover(file, journal));
+  async #finishInterrupted(account: Account, file: MailboxFile | undefined, journal: Journal): Promise<void> {
+    if (!this.settings.readOnly) {
+      logRecovery(this.deps.log, account.user, await recover(file, journal));
       return;
     }
     const state = await journal.read();
@@ -83,42 +171,13 @@ export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): 
     });
   }
 
-  return async (account: Account, peer: Peer): Promise<Maildrop> => {
-    const mailboxPath = join(await resolveSpool(settings.spool), account.user);
-    const session = await lockSession(deps.io, deps.host, settings.runtimeDir, mailboxPath, peer);
-    const stateDir = join(settings.stateDir, account.user);
-    const journal = new Journal(deps.io, stateDir, settings.ownerOf(account));
-    let access: MailboxAccess | undefined;
-    try {
-      const opened = await openLocked(account);
-      access = opened?.access;
-      await finishInterrupted(access?.file, journal, account);
-      if (opened === undefined || access === undefined) {
-        await journal.close();
-        return new EmptyMaildrop(() => session.release());
-      }
-      const snapshot = await takeSnapshot(access);
-      if (settings.lockYield !== Number.POSITIVE_INFINITY) {
-        const left = settings.lockYield - (performance.now() - opened.lockedAt);
-        if (left > 0) access.yieldAfter(left);
-        else access.yield();
-      }
-      const memory = new UniqueIdMemory(deps.io, stateDir);
-      return new MboxMaildrop(
-        snapshot,
-        { journal, memory },
-        {
-          readOnly: settings.readOnly,
-          releaseSession: () => session.release(),
-        },
-      );
-    } catch (error) {
-      await journal.close();
-      await access?.close();
-      await session.release();
-      throw asUnavailable(error);
-    }
-  };
+  #scheduleYield(access: MailboxAccess, lockedAt: number): void {
+    const { lockYield } = this.settings;
+    if (lockYield === Number.POSITIVE_INFINITY) return;
+    const left = lockYield - (performance.now() - lockedAt);
+    if (left > 0) access.yieldAfter(left);
+    else access.yield();
+  }
 }
 
 /** A spool that is not there is not an empty spool: its file system may not be mounted. */
