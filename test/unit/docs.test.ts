@@ -1,0 +1,34 @@
+/** Manual page, README and option table say the same. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { OPTIONS, type OptionRow } from '../../lib/config.js';
+
+const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
+const man = read('man/mbox-pop3d.8');
+const readme = read('README.md');
+const rows: [string, OptionRow][] = Object.entries(OPTIONS);
+
+/** What the manual page says of one option, up to the next. */
+function entry(name: string): string {
+  const start = man.search(new RegExp(`^\\.It Fl -${name}( |$)`, 'm'));
+  return start < 0 ? '' : man.slice(start).split(/\n\.It |\n\.El/, 1)[0]!;
+}
+
+test.each(rows)('--%s is in the manual page, with its default', (name, row) => {
+  expect(entry(name)).not.toBe('');
+  const value = Array.isArray(row.default) ? row.default.join() : row.default;
+  if (typeof value === 'string') expect(entry(name)).toContain(value);
+});
+
+test('the manual page describes no option that does not exist', () => {
+  const described = [...man.matchAll(/^\.It Fl -([a-z-]+)/gm)].map(match => match[1]!);
+  expect(described.filter(name => !(name in OPTIONS) && !['help', 'version'].includes(name))).toEqual([]);
+});
+
+test('the README mentions no option that does not exist', () => {
+  // Options of other programs: useradd's and chown's are in the same text.
+  const others = ['system', 'gid', 'no-create-home'];
+  const mentioned = [...readme.matchAll(/(?<=[\s`(])--([a-z][a-z-]*)/g)].map(match => match[1]!);
+  expect(mentioned.length).toBeGreaterThan(0);
+  expect(mentioned.filter(name => !(name in OPTIONS) && !others.includes(name))).toEqual([]);
+});
