@@ -4,6 +4,7 @@
  * scratch directory that `close` removes.
  */
 import { EventEmitter } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,6 +40,25 @@ export interface ServerOptions {
   readonly lockTimeout?: number;
 }
 
+/**
+ * The directory of the session locks: one for all servers of this process, so that two of them over one
+ * spool exclude each other. Removed with the last of them.
+ */
+let runtimeDir: string | undefined;
+let sharers = 0;
+
+function enterRuntimeDir(): string {
+  runtimeDir ??= mkdtempSync(join(tmpdir(), 'mbox-pop3d-run-'));
+  sharers++;
+  return runtimeDir;
+}
+
+function leaveRuntimeDir(): void {
+  if (--sharers > 0 || runtimeDir === undefined) return;
+  rmSync(runtimeDir, { recursive: true, force: true });
+  runtimeDir = undefined;
+}
+
 /** What the events carry: the client's address and the fields of the log line. */
 export type ServerEvent = Readonly<Fields> & { readonly address: string };
 
@@ -51,6 +71,8 @@ export interface ServerEvents {
 }
 
 export class Pop3Server extends EventEmitter<ServerEvents> {
+  #closed: Promise<void> | undefined;
+
   /** @internal use `createServer` */
   constructor(
     private readonly tcp: TcpServer,
@@ -60,7 +82,7 @@ export class Pop3Server extends EventEmitter<ServerEvents> {
     readonly port: number,
     /** The directory of the mailbox files. */
     readonly spool: string,
-    private readonly scratch: string,
+    private readonly removeScratch: () => Promise<void>,
   ) {
     super();
   }
@@ -69,9 +91,9 @@ export class Pop3Server extends EventEmitter<ServerEvents> {
    * Stops listening, ends every session (one in the UPDATE state finishes it) and removes the scratch
    * directory. Sessions in the middle of a reply are cut.
    */
-  async close(): Promise<void> {
-    await this.tcp.close(0);
-    await rm(this.scratch, { recursive: true, force: true });
+  close(): Promise<void> {
+    this.#closed ??= this.tcp.close(0).then(this.removeScratch);
+    return this.#closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -85,11 +107,15 @@ export class Pop3Server extends EventEmitter<ServerEvents> {
  */
 export async function createServer(options: ServerOptions): Promise<Pop3Server> {
   const scratch = await mkdtemp(join(tmpdir(), 'mbox-pop3d-'));
+  const runtimeDir = enterRuntimeDir();
+  const removeScratch = async () => {
+    leaveRuntimeDir();
+    await rm(scratch, { recursive: true, force: true });
+  };
   try {
     const stateDir = join(scratch, 'state');
-    const runtimeDir = join(scratch, 'run');
     const spool = options.spool ?? join(scratch, 'spool');
-    await Promise.all([stateDir, runtimeDir].map(dir => mkdir(dir, { mode: 0o700 })));
+    await mkdir(stateDir, { mode: 0o700 });
     if (options.spool === undefined) await mkdir(spool);
 
     let server: Pop3Server | undefined;
@@ -111,10 +137,10 @@ export async function createServer(options: ServerOptions): Promise<Pop3Server> 
     const { maxConnections, maxConnectionsPerAddress } = LIBRARY_DEFAULTS;
     const tcp = new TcpServer({ services, log, maxConnections, maxConnectionsPerAddress });
     const bound = await tcp.listen(options.host ?? '127.0.0.1', options.port ?? 0);
-    server = new Pop3Server(tcp, bound.address, bound.port, spool, scratch);
+    server = new Pop3Server(tcp, bound.address, bound.port, spool, removeScratch);
     return server;
   } catch (error) {
-    await rm(scratch, { recursive: true, force: true });
+    await removeScratch();
     throw error;
   }
 }
