@@ -31,7 +31,12 @@ export function selfCheck(settings: Settings): Finding[] {
       },
     ];
   }
-  return [...checkMode(spool, mode), ...checkLocks(settings), ...checkMailboxes(settings)];
+  return [
+    ...checkMode(spool, mode),
+    ...checkLocks(settings),
+    ...checkUsers(settings),
+    ...checkMailboxes(settings),
+  ];
 }
 
 function checkMode(spool: string, mode: number): Finding[] {
@@ -50,6 +55,17 @@ function checkLocks({ spool, locks }: Settings): Finding[] {
     {
       trouble: `dotlocks cannot be created in ${spool}, so every login will be refused`,
       remedy: `run with the group that may write ${spool} (--group mail), or leave dotlock out of --locks`,
+    },
+  ];
+}
+
+/** It was read at start, perhaps as root; it must be read again when it changes. */
+function checkUsers({ users }: Settings): Finding[] {
+  if (can(users, constants.R_OK)) return [];
+  return [
+    {
+      trouble: `${users} cannot be read any more, so logins fail as soon as it changes`,
+      remedy: `let the group of the server read it: chgrp and chmod 0640 ${users}, and its directories 0750`,
     },
   ];
 }

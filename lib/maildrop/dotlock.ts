@@ -28,8 +28,11 @@ type Callback<T = void> = (error: NodeJS.ErrnoException | null, value?: T) => vo
 
 export interface DotlockOptions {
   readonly mailboxPath: string;
-  /** The mailbox file, for the kernel lock that a stale break needs. */
-  readonly mailboxFd: number;
+  /**
+   * The mailbox file, open for writing, for the kernel lock that breaking a stale lock needs. Undefined
+   * for a session that may only read: it leaves stale locks alone.
+   */
+  readonly mailboxFd: number | undefined;
   readonly host: Host;
   /** Called once if somebody takes our lock away. */
   readonly onLost: (reason: Error) => void;
@@ -38,8 +41,11 @@ export interface DotlockOptions {
 export class Dotlock {
   readonly path: string;
   #release: (() => Promise<void>) | undefined;
-  /** The inode of the lock file we made, while we hold it. */
-  #own: { dev: bigint; ino: bigint } | undefined;
+  /**
+   * The lock file we made, while we hold it. It is kept open: were it closed, its inode number could be
+   * given to the lock of a program that has taken ours for stale, and we would take that for our own.
+   */
+  #own: { dev: bigint; ino: bigint; handle: fs.promises.FileHandle } | undefined;
   /** The last lock of somebody else that we looked at. */
   #sighting: LockSighting | undefined;
   /** Our clock minus the file system's, milliseconds: on NFS the times of files are the server's. */
@@ -70,12 +76,13 @@ export class Dotlock {
         fs: this.#adapter(),
         onCompromised: error => {
           this.#release = undefined;
-          this.#own = undefined;
+          void this.#disown();
           this.options.onLost(error);
         },
       });
       return true;
     } catch (error) {
+      await this.#disown();
       const errno = errnoOf(error);
       // ENOENT: ours was taken away as soon as it was made.
       if (['ELOCKED', 'EEXIST', 'EBUSY', 'ENOENT'].includes(errno ?? '')) return false;
@@ -87,8 +94,17 @@ export class Dotlock {
   async unlock(): Promise<void> {
     const release = this.#release;
     this.#release = undefined;
-    await release?.();
+    try {
+      await release?.();
+    } finally {
+      await this.#disown();
+    }
+  }
+
+  async #disown(): Promise<void> {
+    const own = this.#own;
     this.#own = undefined;
+    await own?.handle.close();
   }
 
   /** The four calls proper-lockfile makes, in terms of a lock *file*. */
@@ -128,18 +144,17 @@ export class Dotlock {
         const failure = await fs.promises.link(temporary, this.path).catch((error: unknown) => error);
         const made = await handle.stat({ bigint: true });
         this.#skew = Date.now() - Number(made.mtimeMs);
-        if (made.nlink !== 2n)
-          throw failure ?? Object.assign(new Error('link(2) had no effect'), { code: 'EEXIST' });
-        this.#own = { dev: made.dev, ino: made.ino };
+        if (made.nlink !== 2n) throw failure ?? taken('link(2) had no effect');
+        this.#own = { dev: made.dev, ino: made.ino, handle };
       } finally {
-        await handle.close();
+        await fs.promises.unlink(temporary);
       }
-    } finally {
-      await fs.promises.unlink(temporary);
-    }
-    if (!(await this.#isOwn())) {
+      if (!(await this.isOurs())) throw taken('the dotlock was replaced as it was made');
+    } catch (error) {
+      if (await this.isOurs()) await fs.promises.unlink(this.path);
       this.#own = undefined;
-      throw Object.assign(new Error('the dotlock was replaced as it was made'), { code: 'EEXIST' });
+      await handle.close();
+      throw error;
     }
   }
 
@@ -155,7 +170,8 @@ export class Dotlock {
     }
   }
 
-  async #isOwn(): Promise<boolean> {
+  /** Whether the lock file is still the one we made: another program may have taken ours for stale. */
+  async isOurs(): Promise<boolean> {
     const own = this.#own;
     if (own === undefined) return false;
     const now = await fs.promises.lstat(this.path, { bigint: true }).catch(error => {
@@ -181,7 +197,7 @@ export class Dotlock {
   /** rmdir as proper-lockfile wants it: releases our lock, or breaks the stale one just looked at. */
   async #remove(): Promise<void> {
     if (this.#own !== undefined) {
-      if (await this.#isOwn()) await fs.promises.unlink(this.path);
+      if (await this.isOurs()) await fs.promises.unlink(this.path);
       return;
     }
     await this.#breakStale();
@@ -203,6 +219,7 @@ export class Dotlock {
     const judged = this.#sighting;
     const { host, mailboxFd, mailboxPath } = this.options;
     if (judged === undefined || judged.kind !== 'file') throw busy('the stale lock is not a regular file');
+    if (mailboxFd === undefined) throw busy('a read-only session breaks no lock');
     if (!host.lockOpenFile(mailboxFd, 'write')) throw busy('the mailbox is locked by fcntl');
     try {
       const now = await inspectDotlock(this.path, mailboxPath, host);
@@ -213,7 +230,7 @@ export class Dotlock {
         throw busy('the stale lock cannot be removed', error);
       });
       const moved = await fs.promises.lstat(aside, { bigint: true });
-      if (moved.dev !== judged.dev || moved.ino !== judged.ino) {
+      if (moved.dev !== judged.dev || moved.ino !== judged.ino || moved.mtimeNs !== judged.mtimeNs) {
         await fs.promises.link(aside, this.path);
         await fs.promises.unlink(aside);
         throw busy('the lock changed as it was broken');
@@ -223,6 +240,10 @@ export class Dotlock {
       host.unlockOpenFile(mailboxFd);
     }
   }
+}
+
+function taken(message: string): Error {
+  return Object.assign(new Error(message), { code: 'EEXIST' });
 }
 
 function busy(message: string, cause?: unknown): Error {

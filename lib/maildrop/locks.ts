@@ -23,6 +23,8 @@ export interface LockTarget {
 export interface HeldLocks {
   /** Whether somebody took one of them from us: then nothing may be concluded from holding the rest. */
   readonly broken: boolean;
+  /** Looks whether all are still ours: a process that was stopped for long is not told at once. */
+  intact(): Promise<boolean>;
   release(): Promise<void>;
 }
 
@@ -66,6 +68,7 @@ class Attempt implements HeldLocks {
   /** For the client: what was in the way. */
   obstacle = '';
   readonly #undo: (() => Promise<void> | void)[] = [];
+  #dotlock: Dotlock | undefined;
 
   constructor(
     private readonly host: Host,
@@ -79,6 +82,11 @@ class Attempt implements HeldLocks {
       if (this.methods.includes(method) && !(await this.#take(method))) return false;
     }
     return true;
+  }
+
+  async intact(): Promise<boolean> {
+    // Kernel locks cannot be taken away; a dotlock can.
+    return !this.broken && (this.#dotlock === undefined || (await this.#dotlock.isOurs()));
   }
 
   /** Gives back in reverse order. */
@@ -107,7 +115,7 @@ class Attempt implements HeldLocks {
     const { host, target, onLost } = this;
     const dotlock = new Dotlock({
       mailboxPath: target.path,
-      mailboxFd: target.fd,
+      mailboxFd: target.writable ? target.fd : undefined,
       host,
       onLost: reason => {
         this.broken = true;
@@ -116,6 +124,7 @@ class Attempt implements HeldLocks {
     });
     try {
       if (await dotlock.tryLock()) {
+        this.#dotlock = dotlock;
         this.#undo.push(() => dotlock.unlock());
         return true;
       }

@@ -62,6 +62,19 @@ export class MailboxAccess {
     return this.locks !== undefined && !this.locks.broken;
   }
 
+  /**
+   * Looks whether the locks are still ours, and the path still this file.
+   * @throws Unavailable SYS/TEMP when not: then nothing may be written
+   */
+  async mustBeIntact(): Promise<void> {
+    if (this.locks === undefined || !(await this.locks.intact())) {
+      throw new Unavailable('SYS/TEMP', 'another program took the mailbox lock away');
+    }
+    if (!(await this.file.isCurrent())) {
+      throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program');
+    }
+  }
+
   /** Gives the locks back after `delay` milliseconds, whatever the session is doing then. */
   yieldAfter(delay: number): void {
     this.#timer = setTimeout(() => this.yield(), delay);
@@ -83,7 +96,7 @@ export class MailboxAccess {
    */
   async relock(): Promise<void> {
     clearTimeout(this.#timer);
-    if (this.held) return;
+    if (this.locks !== undefined && (await this.locks.intact())) return this.mustBeIntact();
     this.yield();
     await this.#released;
     const { file, options } = this;
@@ -91,8 +104,7 @@ export class MailboxAccess {
       { path: file.path, fd: file.fd, writable: options.writable },
       options.lockTimeout,
     );
-    if (!(await file.isCurrent()))
-      throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program');
+    await this.mustBeIntact();
   }
 
   /** Gives everything back. */

@@ -15,7 +15,7 @@ import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
 import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
-import { changeBetween, type MailboxFile } from './mailbox-file.js';
+import { changeBetween } from './mailbox-file.js';
 import { MboxMaildrop, type Snapshot } from './maildrop.js';
 import { logRecovery, type RecoveryReport, recover } from './recovery.js';
 import { lockSession } from './session-lock.js';
@@ -80,7 +80,7 @@ export class Spool {
     try {
       access = await this.#openLocked(account);
       const lockedAt = performance.now();
-      await this.#finishInterrupted(account, access?.file, journal);
+      await this.#finishInterrupted(account, access, journal);
       if (access === undefined) {
         await journal.close();
         return new EmptyMaildrop(() => session.release());
@@ -114,7 +114,7 @@ export class Spool {
     let access: MailboxAccess | undefined;
     try {
       access = await this.#openLocked(account);
-      const report = await recover(access?.file, journal);
+      const report = await recoverUnder(access, journal);
       logRecovery(this.deps.log, account.user, report);
       return report;
     } catch (error) {
@@ -159,9 +159,13 @@ export class Spool {
   }
 
   /** No session starts while an UPDATE is unfinished: what it would show is neither old nor new. */
-  async #finishInterrupted(account: Account, file: MailboxFile | undefined, journal: Journal): Promise<void> {
+  async #finishInterrupted(
+    account: Account,
+    access: MailboxAccess | undefined,
+    journal: Journal,
+  ): Promise<void> {
     if (!this.settings.readOnly) {
-      logRecovery(this.deps.log, account.user, await recover(file, journal));
+      logRecovery(this.deps.log, account.user, await recoverUnder(access, journal));
       return;
     }
     const state = await journal.read();
@@ -178,6 +182,10 @@ export class Spool {
     if (left > 0) access.yieldAfter(left);
     else access.yield();
   }
+}
+
+function recoverUnder(access: MailboxAccess | undefined, journal: Journal): Promise<RecoveryReport> {
+  return recover(access?.file, journal, async () => access?.mustBeIntact());
 }
 
 /** A spool that is not there is not an empty spool: its file system may not be mounted. */

@@ -21,7 +21,7 @@ import {
   TABLE_AT,
 } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
-import { Redo } from './redo.js';
+import { type Guard, Redo } from './redo.js';
 import { salvage } from './salvage.js';
 
 /** What recovery found and did; `path` is where a journal was kept. */
@@ -52,9 +52,14 @@ export function logRecovery(log: Log, user: string, report: RecoveryReport): voi
 /**
  * Finishes an interrupted UPDATE. Under the mailbox locks.
  * @param mailbox undefined when there is no mailbox file
+ * @param guard throws when the mailbox locks are not ours any more
  * @throws Unavailable SYS/TEMP when the journal is of a newer version: then nobody may touch the mailbox
  */
-export async function recover(mailbox: MailboxFile | undefined, journal: Journal): Promise<RecoveryReport> {
+export async function recover(
+  mailbox: MailboxFile | undefined,
+  journal: Journal,
+  guard: Guard,
+): Promise<RecoveryReport> {
   const state = await journal.read();
   switch (state.is) {
     case 'none':
@@ -68,7 +73,7 @@ export async function recover(mailbox: MailboxFile | undefined, journal: Journal
     case 'torn':
       return { did: 'set-aside', reason: state.reason, path: await journal.setAside('torn'), salvaged: 0 };
     case 'committed':
-      return finish(mailbox, journal, state.header, state.phase);
+      return finish(mailbox, journal, state.header, state.phase, guard);
   }
 }
 
@@ -77,6 +82,7 @@ async function finish(
   journal: Journal,
   header: JournalHeader,
   phase: 1 | 2,
+  guard: Guard,
 ): Promise<RecoveryReport> {
   if (mailbox === undefined) return conflict(undefined, journal, header, 'the mailbox file is gone');
   const check = new MailboxCheck(mailbox, journal, header);
@@ -95,7 +101,7 @@ async function finish(
   if (!(await check.matchesFrom(phase === 1 ? header.from : header.newSize))) {
     return conflict(mailbox, journal, header, 'the mailbox was rewritten by another program');
   }
-  const redo = new Redo(mailbox, journal, header);
+  const redo = new Redo(mailbox, journal, header, guard);
   if (phase === 1 || !(await redo.finishCut())) await redo.run();
   return { did: 'finished' };
 }

@@ -27,13 +27,18 @@ export class DiskFailure extends Unavailable {
   }
 }
 
+/** Throws when the mailbox locks are not ours any more. */
+export type Guard = () => Promise<void>;
+
 export class Redo {
   private readonly io: SpoolIo;
 
+  /** @param guard asked before the mailbox is written and before it is cut; the journal stays if it throws */
   constructor(
     private readonly mailbox: MailboxFile,
     private readonly journal: Journal,
     private header: JournalHeader,
+    private readonly guard: Guard,
   ) {
     this.io = mailbox.io;
   }
@@ -42,6 +47,7 @@ export class Redo {
   async run(): Promise<void> {
     for (;;) {
       if ((await this.#appended()) > 0) await this.#rebase(this.header.from, [this.#redo()]);
+      await this.guard();
       await this.#write();
       await this.#syncMailbox();
       await this.journal.beginCut(this.header);
@@ -54,6 +60,7 @@ export class Redo {
    * @returns false when mail was appended behind the old end: then there is a new journal in phase 1
    */
   async finishCut(): Promise<boolean> {
+    await this.guard();
     if ((await this.#appended()) > 0) {
       await this.#rebase(this.header.newSize, []);
       return false;

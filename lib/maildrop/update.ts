@@ -18,6 +18,7 @@ import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { identitiesOf } from './identities.js';
 import type { FileStat } from './io.js';
 import type { Journal } from './journal.js';
+import type { MailboxAccess } from './mailbox-access.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
 import { READ_CHUNK, type Snapshot } from './maildrop.js';
 import { Redo } from './redo.js';
@@ -51,7 +52,7 @@ export async function updateMailbox(
     if (await touchesDuplicates(index, marks, memory)) {
       await memory.rememberSurvivors(await identitiesOf(access.file, index), n => marks.has(n));
     }
-    await carryOut(access.file, journal, plan, now);
+    await carryOut(access, journal, plan, now);
     await restoreTimes(access.file, now);
   } catch (cause) {
     if (cause instanceof Unavailable) throw cause;
@@ -60,11 +61,12 @@ export async function updateMailbox(
 }
 
 async function carryOut(
-  mailbox: MailboxFile,
+  access: MailboxAccess,
   journal: Journal,
   plan: UpdatePlan,
   stat: FileStat,
 ): Promise<void> {
+  const mailbox = access.file;
   const { io, fd } = mailbox;
   const { ino, uid } = stat;
   // A program that takes none of our locks may have appended since: its mail is kept as well.
@@ -83,7 +85,7 @@ async function carryOut(
     oldSize: size,
     redo,
   });
-  await new Redo(mailbox, journal, header).run();
+  await new Redo(mailbox, journal, header, () => access.mustBeIntact()).run();
 }
 
 /** Deleting is not news: biff(1) and mutt compare mtime with atime to tell new mail. */

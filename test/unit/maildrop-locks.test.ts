@@ -270,7 +270,7 @@ test('the lock is refreshed while held, so that nobody takes it for stale', asyn
   let lost = 0;
   const dotlock = new Dotlock({
     mailboxPath: spool.mailbox,
-    mailboxFd: -1,
+    mailboxFd: undefined,
     host,
     onLost: () => {
       lost++;
