@@ -6,47 +6,12 @@
  * Invariant: a journal is either whole (every part agrees with its SHA-256) or it is no journal. It names
  * no path: the mailbox is found by the user's name, so a forged one can harm only its owner.
  */
-import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.js';
-import { type FileStat, readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
-import {
-  AROUND_AT,
-  aroundRange,
-  decodeHeader,
-  encodeHeader,
-  encodePhase,
-  HEADER_AT,
-  isPhaseRecord,
-  type JournalHeader,
-  NONCE,
-  PHASE_AT,
-  redoAt,
-  SECTOR,
-  SECTOR_HASH,
-  sectorCount,
-  sectorHash,
-  TABLE_AT,
-} from './journal-format.js';
-import { lengthOf, MOVE_CHUNK, octetsOf, type Piece } from './ranges.js';
-
-/** What a new journal is made from. */
-export interface JournalPlan {
-  readonly mailboxFd: number;
-  readonly stat: Pick<FileStat, 'ino' | 'uid'>;
-  /** Offset of the first octet that changes. */
-  readonly from: number;
-  /** Octets of the mailbox file now. */
-  readonly oldSize: number;
-  /** What follows `from` afterwards. */
-  readonly redo: readonly Piece[];
-}
-
-export type JournalState =
-  | { readonly is: 'none' }
-  | { readonly is: 'torn' | 'newer' | 'foreign'; readonly reason: string }
-  | { readonly is: 'committed'; readonly header: JournalHeader; readonly phase: 1 | 2 };
+import { type FileStat, type SpoolIo, syncDirectory, writeFully } from './io.js';
+import { encodePhase, type JournalHeader, PHASE_AT } from './journal-format.js';
+import { type JournalPlan, type JournalState, readRecord, writeRecord } from './journal-record.js';
 
 export class Journal {
   readonly #path: string;
@@ -95,7 +60,7 @@ export class Journal {
     const reason = this.#whyForeign(stat);
     if (reason !== undefined) return { is: 'foreign', reason };
     if (stat.size === 0) return { is: 'none' };
-    return this.#decode(stat.size);
+    return readRecord(io, this.fd, stat.size);
   }
 
   /**
@@ -106,7 +71,7 @@ export class Journal {
   async commit(plan: JournalPlan): Promise<JournalHeader> {
     const created = await this.#openForWriting();
     try {
-      const header = await this.#writeRecord(this.fd, plan);
+      const header = await writeRecord(this.io, this.fd, plan);
       await this.io.sync(this.fd);
       if (created) await syncDirectory(this.io, this.dir);
       return header;
@@ -127,7 +92,7 @@ export class Journal {
     const fd = await io.open(temporary, flags, 0o600);
     let header: JournalHeader;
     try {
-      header = await this.#writeRecord(fd, plan);
+      header = await writeRecord(io, fd, plan);
       await io.sync(fd);
       await io.rename(temporary, this.#path);
       await syncDirectory(io, this.dir);
@@ -194,84 +159,6 @@ export class Journal {
     return true;
   }
 
-  /** Writes everything but the phase, which is zero, and the header last. */
-  async #writeRecord(fd: number, plan: JournalPlan): Promise<JournalHeader> {
-    const { io } = this;
-    const { from, oldSize } = plan;
-    const newSize = from + lengthOf(plan.redo);
-    await io.truncate(fd, 0);
-    const aroundSha = createHash('sha256');
-    const { start, end } = aroundRange({ newSize, oldSize });
-    for await (const octets of octetsOf(io, [{ fd: plan.mailboxFd, start, end }])) {
-      aroundSha.update(octets);
-      await writeFully(io, fd, octets, AROUND_AT);
-    }
-    const tableSha = await this.#writeTable(fd, plan);
-    const redoSha = createHash('sha256');
-    let at = redoAt(plan);
-    for await (const octets of octetsOf(io, plan.redo)) {
-      redoSha.update(octets);
-      await writeFully(io, fd, octets, at);
-      at += octets.length;
-    }
-    const header: JournalHeader = {
-      ino: plan.stat.ino,
-      uid: plan.stat.uid,
-      from,
-      oldSize,
-      newSize,
-      nonce: randomBytes(NONCE),
-      aroundSha: aroundSha.digest(),
-      tableSha,
-      redoSha: redoSha.digest(),
-    };
-    // Written now, so that the phase record later needs no space.
-    await writeFully(io, fd, Buffer.alloc(SECTOR), PHASE_AT);
-    await writeFully(io, fd, encodeHeader(header), HEADER_AT);
-    return header;
-  }
-
-  async #writeTable(fd: number, plan: JournalPlan): Promise<Uint8Array> {
-    const sha = createHash('sha256');
-    let at = TABLE_AT;
-    for await (const { octets } of sectorsOf(this.io, plan.mailboxFd, plan.from, plan.oldSize)) {
-      const table = Buffer.concat(octets.map(sectorHash));
-      sha.update(table);
-      await writeFully(this.io, fd, table, at);
-      at += table.length;
-    }
-    return sha.digest();
-  }
-
-  async #decode(size: number): Promise<JournalState> {
-    const { io } = this;
-    const head = Buffer.alloc(2 * SECTOR);
-    await readFully(io, this.fd, head, HEADER_AT);
-    const header = decodeHeader(head.subarray(0, SECTOR));
-    if (header === 'newer') return { is: 'newer', reason: 'it was written by a newer version' };
-    if (header === 'torn') return { is: 'torn', reason: 'its header was never completed' };
-    const redo = redoAt(header);
-    const around = aroundRange(header);
-    const parts: [string, Uint8Array, number, number][] = [
-      ['the octets around the marker', header.aroundSha, AROUND_AT, around.end - around.start],
-      ['the table', header.tableSha, TABLE_AT, sectorCount(header) * SECTOR_HASH],
-      ['the redo', header.redoSha, redo, header.newSize - header.from],
-    ];
-    for (const [what, sha, start, length] of parts) {
-      if (length < 0 || start + length > size || !(await this.#agrees(sha, start, start + length))) {
-        return { is: 'torn', reason: `${what} is incomplete` };
-      }
-    }
-    const phase = isPhaseRecord(head.subarray(SECTOR), header.nonce) ? 2 : 1;
-    return { is: 'committed', header, phase };
-  }
-
-  async #agrees(sha: Uint8Array, start: number, end: number): Promise<boolean> {
-    const hash = createHash('sha256');
-    for await (const octets of octetsOf(this.io, [{ fd: this.fd, start, end }])) hash.update(octets);
-    return hash.digest().equals(sha);
-  }
-
   #whyForeign(stat: FileStat): string | undefined {
     if (stat.kind !== 'file') return 'it is not a regular file';
     if (stat.nlink !== 1) return `it has ${stat.nlink} links`;
@@ -300,29 +187,4 @@ async function makeDirectory(io: SpoolIo, path: string): Promise<boolean> {
   if (there !== undefined) return false;
   await io.mkdir(path, 0o700);
   return true;
-}
-
-/** Sectors of a mailbox file, as far as they lie in [from, to), in runs: each call of a run is one read. */
-export async function* sectorsOf(
-  io: SpoolIo,
-  fd: number,
-  from: number,
-  to: number,
-): AsyncGenerator<{ start: number; octets: Uint8Array[] }> {
-  const buffer = Buffer.allocUnsafe(MOVE_CHUNK);
-  for (let start = from; start < to; ) {
-    const end = Math.min(to, (Math.floor(start / MOVE_CHUNK) + 1) * MOVE_CHUNK);
-    const chunk = buffer.subarray(0, end - start);
-    if ((await readFully(io, fd, chunk, start)) < chunk.length) {
-      throw new Error('mailbox became shorter while it was read');
-    }
-    const octets: Uint8Array[] = [];
-    for (let at = start; at < end; ) {
-      const stop = Math.min(end, (Math.floor(at / SECTOR) + 1) * SECTOR);
-      octets.push(chunk.subarray(at - start, stop - start));
-      at = stop;
-    }
-    yield { start, octets };
-    start = end;
-  }
 }

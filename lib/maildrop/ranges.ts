@@ -3,6 +3,7 @@
  * a journal's redo octets followed by mail that came later. Bounded memory, any size.
  */
 import { readFully, type SpoolIo } from './io.js';
+import { SECTOR } from './journal-format.js';
 
 /** Octets moved at a time. */
 export const MOVE_CHUNK = 1024 * 1024;
@@ -34,5 +35,30 @@ export async function* octetsOf(io: SpoolIo, pieces: readonly Piece[]): AsyncGen
       yield chunk;
       position += chunk.length;
     }
+  }
+}
+
+/** Sectors of a mailbox file, as far as they lie in [from, to), in runs: each call of a run is one read. */
+export async function* sectorsOf(
+  io: SpoolIo,
+  fd: number,
+  from: number,
+  to: number,
+): AsyncGenerator<{ start: number; octets: Uint8Array[] }> {
+  const buffer = Buffer.allocUnsafe(MOVE_CHUNK);
+  for (let start = from; start < to; ) {
+    const end = Math.min(to, (Math.floor(start / MOVE_CHUNK) + 1) * MOVE_CHUNK);
+    const chunk = buffer.subarray(0, end - start);
+    if ((await readFully(io, fd, chunk, start)) < chunk.length) {
+      throw new Error('mailbox became shorter while it was read');
+    }
+    const octets: Uint8Array[] = [];
+    for (let at = start; at < end; ) {
+      const stop = Math.min(end, (Math.floor(at / SECTOR) + 1) * SECTOR);
+      octets.push(chunk.subarray(at - start, stop - start));
+      at = stop;
+    }
+    yield { start, octets };
+    start = end;
   }
 }

@@ -8,7 +8,7 @@
 import { Unavailable } from '../errors.js';
 import type { Log } from '../log.js';
 import { readFully, type SpoolIo } from './io.js';
-import { type Journal, sectorsOf } from './journal.js';
+import type { Journal } from './journal.js';
 import {
   AROUND_AT,
   aroundRange,
@@ -21,6 +21,7 @@ import {
   TABLE_AT,
 } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
+import { sectorsOf } from './ranges.js';
 import { type Guard, Redo } from './redo.js';
 import { salvage } from './salvage.js';
 
