@@ -11,11 +11,11 @@
  * (`rebase`), so that it is moved with the rest and cannot be cut off.
  */
 import { Unavailable } from '../errors.js';
-import { type SpoolIo, writeFully } from './io.js';
+import { readFully, type SpoolIo, writeFully } from './io.js';
 import type { Journal } from './journal.js';
 import { type JournalHeader, markerOf, redoAt } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
-import { octetsOf, type Piece } from './ranges.js';
+import { MOVE_CHUNK, type Piece } from './ranges.js';
 
 /** Times the mailbox is written again when fsync(2) fails, before we give up on the disk. */
 const SYNC_TRIES = 3;
@@ -48,8 +48,9 @@ export class Redo {
     for (;;) {
       if ((await this.#appended()) > 0) await this.#rebase(this.header.from, [this.#redo()]);
       await this.guard();
-      await this.#write();
-      await this.#syncMailbox();
+      const marker = markerOf(this.header);
+      await this.#write(marker);
+      await this.#syncMailbox(marker);
       await this.journal.beginCut(this.header);
       if (await this.finishCut()) return;
     }
@@ -66,7 +67,8 @@ export class Redo {
       return false;
     }
     await this.io.truncate(this.mailbox.fd, this.header.newSize);
-    await this.#syncMailbox();
+    // No marker any more: what stands there now may be mail that came since.
+    await this.#syncMailbox(new Uint8Array());
     await this.journal.finish();
     return true;
   }
@@ -92,23 +94,38 @@ export class Redo {
     this.header = await this.journal.replace({ mailboxFd: fd, stat, from, oldSize: stat.size, redo });
   }
 
-  /** Writes the redo octets and, before the cut, the marker: never past the old end, the file does not grow. */
-  async #write(): Promise<void> {
+  /**
+   * Writes the redo octets and, before the cut, the marker: never past the old end, the file does not grow.
+   * Each sector is written by one call, the marker with the end of the redo: a sector that two calls
+   * wrote, seen between them, would be neither the old one nor the new one to recovery.
+   */
+  async #write(marker: Uint8Array): Promise<void> {
     const { io, header, mailbox } = this;
-    const { size } = await mailbox.stat();
-    let at = header.from;
-    for await (const octets of octetsOf(io, [this.#redo()])) {
-      await writeFully(io, mailbox.fd, octets, at);
-      at += octets.length;
+    const end = header.newSize + marker.length;
+    const buffer = Buffer.allocUnsafe(Math.min(MOVE_CHUNK, end - header.from));
+    const redo = this.#redo();
+    for (let at = header.from; at < end; ) {
+      const stop = Math.min(end, (Math.floor(at / MOVE_CHUNK) + 1) * MOVE_CHUNK);
+      const chunk = buffer.subarray(0, stop - at);
+      const fromRedo = Math.max(0, Math.min(stop, header.newSize) - at);
+      const start = redo.start + at - header.from;
+      if ((await readFully(io, redo.fd, chunk.subarray(0, fromRedo), start)) < fromRedo) {
+        throw new Error('the journal became shorter while it was read');
+      }
+      chunk.set(
+        marker.subarray(Math.max(0, at - header.newSize), Math.max(0, stop - header.newSize)),
+        fromRedo,
+      );
+      await writeFully(io, mailbox.fd, chunk, at);
+      at = stop;
     }
-    if (size >= header.oldSize) await writeFully(io, mailbox.fd, markerOf(header), header.newSize);
   }
 
   /**
    * fsync(2), whose failure is never believed to be over when it is asked again: the octets that failed
    * are marked clean by then. So everything is written again from the journal, after checking that.
    */
-  async #syncMailbox(): Promise<void> {
+  async #syncMailbox(marker: Uint8Array): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
         await this.io.sync(this.mailbox.fd);
@@ -117,7 +134,7 @@ export class Redo {
         if (attempt > SYNC_TRIES) throw new DiskFailure(cause);
         const state = await this.journal.read();
         if (state.is !== 'committed') throw new DiskFailure(cause);
-        await this.#write();
+        await this.#write(marker);
       }
     }
   }
