@@ -231,8 +231,8 @@ export class Dotlock {
       });
       const moved = await fs.promises.lstat(aside, { bigint: true });
       if (moved.dev !== judged.dev || moved.ino !== judged.ino || moved.mtimeNs !== judged.mtimeNs) {
-        await fs.promises.link(aside, this.path);
-        await fs.promises.unlink(aside);
+        // Put back, unless there is a newer one by now: then its owner has lost it, as to any other breaker.
+        await fs.promises.link(aside, this.path).finally(() => fs.promises.unlink(aside));
         throw busy('the lock changed as it was broken');
       }
       await fs.promises.unlink(aside);

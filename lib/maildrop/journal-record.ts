@@ -96,6 +96,7 @@ export async function readRecord(io: SpoolIo, fd: number, size: number): Promise
   const header = decodeHeader(head.subarray(0, SECTOR));
   if (header === 'newer') return { is: 'newer', reason: 'it was written by a newer version' };
   if (header === 'torn') return { is: 'torn', reason: 'its header was never completed' };
+  if (header.newSize >= header.oldSize) return { is: 'torn', reason: 'its header makes no sense' };
   const redo = redoAt(header);
   const around = aroundRange(header);
   const parts: [string, Uint8Array, number, number][] = [

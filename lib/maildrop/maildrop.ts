@@ -25,6 +25,11 @@ export interface Snapshot {
   readonly index: MailboxIndex;
   /** The file as it was when indexed. */
   readonly stat: FileStat;
+  /**
+   * Whether its change time was far enough in the past: a rewrite in the same tick of the file system's
+   * clock would leave the same times, so until then equal times prove nothing.
+   */
+  readonly settled: boolean;
 }
 
 export interface MaildropOptions {
@@ -166,7 +171,7 @@ export class MboxMaildrop implements Maildrop {
   /** The same, and message n still begins as indexed: a rewrite that ended larger looks like an append. */
   async #confirm(extent: Extent): Promise<FileStat> {
     const now = await this.#lookAgain();
-    if (changeBetween(this.snapshot.stat, now) === 'same') return now;
+    if (changeBetween(this.snapshot.stat, now) === 'same' && this.snapshot.settled) return now;
     let crc = 0;
     for (let position = extent.start; position < extent.body; ) {
       const chunk = await this.snapshot.access.file.read(

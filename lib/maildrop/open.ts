@@ -49,6 +49,9 @@ export interface MaildropDeps {
 /** Indexing again this often, a mailbox that changes under our locks is given up. */
 const SCAN_TRIES = 3;
 
+/** No file system's clock ticks slower, milliseconds. */
+const CLOCK_TICK = 20;
+
 /** Makes the function by which the protocol opens maildrops. */
 export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): OpenMaildrop {
   const spool = new Spool(deps, settings);
@@ -203,7 +206,10 @@ async function takeSnapshot(access: MailboxAccess): Promise<Snapshot> {
     const stat = await access.file.stat();
     const index = await access.file.scan();
     const after = await access.file.stat();
-    if (index.size === stat.size && changeBetween(stat, after) === 'same') return { access, index, stat };
+    if (index.size === stat.size && changeBetween(stat, after) === 'same') {
+      const settled = Date.now() - Number(stat.ctimeNs / 1_000_000n) > CLOCK_TICK;
+      return { access, index, stat, settled };
+    }
   }
   throw new Unavailable('IN-USE', 'mailbox is being changed by a program that does not lock it');
 }

@@ -100,7 +100,7 @@ async function restoreTimes({ io, fd }: MailboxFile, stat: FileStat): Promise<vo
 
 /** The index the rewrite may go by: the session's own, or a new one that agrees with it where it matters. */
 async function currentIndex(snapshot: Snapshot, marks: Marks, now: FileStat): Promise<MailboxIndex> {
-  if (changeBetween(snapshot.stat, now) === 'same') return snapshot.index;
+  if (changeBetween(snapshot.stat, now) === 'same' && snapshot.settled) return snapshot.index;
   const index = await snapshot.access.file.scan();
   if (index.size !== now.size) throw changed('its size is still changing');
   const first = Math.min(...marks.keys());

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
-import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
+import { type FileStat, nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { collect, message, messages, spoolWith } from '../support/mailbox.js';
 import { openAlice } from '../support/maildrop.js';
 
@@ -121,6 +121,27 @@ describe('a mailbox changed by a program that rewrites it', () => {
     await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
     expect(spool.content()).toBe(found);
     expect(readdirSync(spool.dir)).toEqual(['alice']);
+  });
+
+  test('a rewrite within one tick of the clock, with the same size and times, is noticed', async () => {
+    const spool = spoolWith(ALL.join(''));
+    const stats = new Map<number, FileStat>();
+    // A clock that stands still: every look at the file sees the times of the first.
+    const io: SpoolIo = {
+      ...nodeIo,
+      fstat: async fd => {
+        const now = await nodeIo.fstat(fd);
+        const { mtimeNs, ctimeNs } = stats.get(fd) ?? now;
+        if (!stats.has(fd)) stats.set(fd, now);
+        return { ...now, mtimeNs, ctimeNs };
+      },
+    };
+    const maildrop = await openAlice(spool, { io, lockYield: 0 });
+    await maildrop.mark(3);
+    patch(spool.mailbox, 'This is 3.', 'That is 3.');
+    const found = spool.content();
+    await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    expect(spool.content()).toBe(found);
   });
 
   test('a kept message edited in place before the first deletion does not matter', async () => {
