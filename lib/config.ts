@@ -97,6 +97,17 @@ export const OPTIONS = {
   'log-level': { type: 'string', describe: 'error, warn, info or debug', default: 'info' },
 } as const satisfies Record<string, OptionRow>;
 
+/** What `MBOX_POP3D_*` says of a flag; a list is separated by blanks or commas. */
+export function fromEnvironment(name: string, row: OptionRow): string | boolean | string[] | undefined {
+  const variable = `MBOX_POP3D_${name.toUpperCase().replaceAll('-', '_')}`;
+  const value = process.env[variable];
+  if (value === undefined || value === '') return undefined;
+  if (row.type === 'array') return value.split(/[\s,]+/).filter(item => item !== '');
+  if (row.type === 'string') return value;
+  if (!['true', 'false'].includes(value)) throw new UsageError(`${variable}: not true or false`, EX.USAGE);
+  return value === 'true';
+}
+
 /** What yargs makes of the flags: text and booleans, under the names of `OPTIONS`. */
 export type RawOptions = { readonly [name: string]: unknown };
 

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import yargs from 'yargs';
-import { OPTIONS, type OptionRow } from '../config.js';
+import { fromEnvironment, OPTIONS, type OptionRow } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import { packageFile } from './package.js';
 
@@ -74,8 +74,7 @@ function parser(args: readonly string[]) {
       async argv =>
         (await import('./recover.js')).recoverCommand(argv, (argv.mailbox as string[] | undefined) ?? []),
     )
-    .env('MBOX_POP3D')
-    .parserConfiguration({ 'parse-numbers': false, 'greedy-arrays': false })
+    .parserConfiguration({ 'camel-case-expansion': false, 'parse-numbers': false, 'greedy-arrays': false })
     .demandCommand(1, 'a command is needed: serve, demo or recover (see --help)')
     .strict()
     .version(version)
@@ -87,6 +86,18 @@ function parser(args: readonly string[]) {
     });
 }
 
-function select(names: readonly (keyof typeof OPTIONS)[]): Record<string, OptionRow> {
-  return Object.fromEntries(names.map(name => [name, OPTIONS[name]]));
+/** Rows for yargs; what the environment sets stands in for the default, so that `--help` shows it. */
+function select(
+  names: readonly (keyof typeof OPTIONS)[],
+): Record<string, OptionRow & { requiresArg: boolean }> {
+  return Object.fromEntries(
+    names.map(name => {
+      const row: OptionRow = OPTIONS[name];
+      const fallback = fromEnvironment(name, row) ?? row.default;
+      return [
+        name,
+        { ...row, ...(fallback !== undefined && { default: fallback }), requiresArg: row.type !== 'boolean' },
+      ];
+    }),
+  );
 }

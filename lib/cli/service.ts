@@ -2,7 +2,8 @@
  * What `serve` and `recover` have in common: settings, log, host, directories, users file; and, when
  * started as root, the point at which root is given up for good, before any mailbox is opened.
  */
-import { chownSync, mkdirSync, realpathSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { UsersFile } from '../auth/users-file.js';
 import { type RawOptions, type Settings, settingsFrom } from '../config.js';
 import { EX, errnoOf, UsageError } from '../errors.js';
@@ -45,6 +46,7 @@ export async function prepareService(raw: RawOptions, watch: boolean): Promise<S
     );
   }
   process.umask(0o077);
+  const users = await UsersFile.open({ path: settings.users, host, log, watch });
   const identity = effectiveUid() === 0 ? serviceIdentity(host, settings) : undefined;
   for (const dir of [settings.stateDir, settings.runtimeDir]) {
     makePrivate(dir, identity?.user.uid, identity?.gid);
@@ -53,7 +55,7 @@ export async function prepareService(raw: RawOptions, watch: boolean): Promise<S
     settings,
     log,
     host,
-    users: await UsersFile.open({ path: settings.users, host, log, watch }),
+    users,
     ownerOf: account => {
       // The uid field of the users file, else passwd(5), else ours; uid 0 never gets a mailbox.
       const uid = account.uid ?? host.findUser(account.user)?.uid ?? effectiveUid();
@@ -93,8 +95,9 @@ export async function* recoverUsers(
 function makePrivate(dir: string, uid: number | undefined, gid: number | undefined): void {
   try {
     const made = mkdirSync(dir, { recursive: true, mode: 0o700 });
-    // One that was there is the host's to own; only what we made is given away.
-    if (made !== undefined && uid !== undefined && gid !== undefined) chownSync(realpathSync(dir), uid, gid);
+    // What was there is the host's to own; what we made is given away, from the inside out.
+    if (made === undefined || uid === undefined || gid === undefined) return;
+    for (let path = resolve(dir); path.length >= made.length; path = dirname(path)) chownSync(path, uid, gid);
   } catch (cause) {
     throw new UsageError(`cannot create ${dir}: ${errnoOf(cause)}`, EX.CANTCREAT, { cause });
   }
