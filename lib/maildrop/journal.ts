@@ -58,7 +58,11 @@ export class Journal {
     }
     const stat = await io.fstat(this.fd);
     const reason = this.#whyForeign(stat);
-    if (reason !== undefined) return { is: 'foreign', reason };
+    if (reason !== undefined) {
+      // Closed, so that nothing is ever written to it either.
+      await this.close();
+      return { is: 'foreign', reason };
+    }
     if (stat.size === 0) return { is: 'none' };
     return readRecord(io, this.fd, stat.size);
   }
@@ -69,14 +73,16 @@ export class Journal {
    * journal; if there is, recovery may carry the plan out after all, as a whole.
    */
   async commit(plan: JournalPlan): Promise<JournalHeader> {
-    const created = await this.#openForWriting();
+    if (!(await this.#openExisting())) return this.#create(plan);
     try {
       const header = await writeRecord(this.io, this.fd, plan);
       await this.io.sync(this.fd);
-      if (created) await syncDirectory(this.io, this.dir);
       return header;
     } catch (error) {
-      await this.#drop(error);
+      await this.#drop(error, async () => {
+        await this.io.truncate(this.fd, 0);
+        await this.io.sync(this.fd);
+      });
       throw error;
     }
   }
@@ -91,18 +97,30 @@ export class Journal {
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
     const fd = await io.open(temporary, flags, 0o600);
     let header: JournalHeader;
+    let placed = false;
     try {
       header = await writeRecord(io, fd, plan);
       await io.sync(fd);
       await io.rename(temporary, this.#path);
+      placed = true;
       await syncDirectory(io, this.dir);
     } catch (error) {
       await io.close(fd);
+      if (!placed) await this.#drop(error, () => io.unlink(temporary));
       throw error;
     }
     await this.close();
     this.#fd = fd;
     return header;
+  }
+
+  /**
+   * Makes durable what `read` found. Whoever wrote it may have been killed before its fsync(2): without
+   * this, a power cut could leave a mailbox half carried out and no journal.
+   */
+  async secure(): Promise<void> {
+    await this.io.sync(this.fd);
+    await syncDirectory(this.io, this.dir);
   }
 
   /** Records, durably, that the redo octets are on the disk and the mailbox may be cut. */
@@ -128,35 +146,47 @@ export class Journal {
     await this.close();
     for (let n = 1; ; n++) {
       const aside = `${this.#path}.${why}${n === 1 ? '' : `.${n}`}`;
-      const taken = await this.io.lstat(aside).catch(error => {
-        if (errnoOf(error) === 'ENOENT') return undefined;
-        throw error;
-      });
-      if (taken !== undefined) continue;
+      if (await exists(this.io, aside)) continue;
       await this.io.rename(this.#path, aside);
       await syncDirectory(this.io, this.dir);
       return aside;
     }
   }
 
-  /** @returns whether the file is new, so that its name must be made durable too */
-  async #openForWriting(): Promise<boolean> {
-    if (this.#fd !== undefined) return false;
+  /** @returns false when there is none */
+  async #openExisting(): Promise<boolean> {
+    if (this.#fd !== undefined) return true;
     const { io } = this;
     const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     try {
       this.#fd = await io.open(this.#path, flags);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw error;
-    }
-    if (this.#fd !== undefined) {
-      const reason = this.#whyForeign(await io.fstat(this.#fd));
-      if (reason !== undefined) throw new Error(`${this.#path} is not ours: ${reason}`);
       return false;
     }
-    if (await makeDirectory(io, this.dir)) await syncDirectory(io, dirname(this.dir));
-    this.#fd = await io.open(this.#path, flags | constants.O_CREAT | constants.O_EXCL, 0o600);
+    const reason = this.#whyForeign(await io.fstat(this.#fd));
+    if (reason !== undefined) throw new Error(`${this.#path} is not ours: ${reason}`);
     return true;
+  }
+
+  /**
+   * The first journal of a mailbox. It gets its name whole, so that an empty journal is one that was
+   * finished, whose name is durable: one made and left by a crash would pass for it.
+   */
+  async #create(plan: JournalPlan): Promise<JournalHeader> {
+    const { io } = this;
+    await makeDirectory(io, this.dir);
+    await syncDirectory(io, dirname(this.dir));
+    try {
+      return await this.replace(plan);
+    } catch (error) {
+      await this.#drop(error, async () => {
+        if (!(await exists(io, this.#path))) return;
+        await io.unlink(this.#path);
+        await syncDirectory(io, this.dir);
+      });
+      throw error;
+    }
   }
 
   #whyForeign(stat: FileStat): string | undefined {
@@ -167,24 +197,27 @@ export class Journal {
     return undefined;
   }
 
-  /** Undoes an uncommitted journal. */
-  async #drop(cause: unknown): Promise<void> {
+  /** Undoes an uncommitted journal. @throws AggregateError when the disk refuses that, too */
+  async #drop(cause: unknown, undo: () => Promise<void>): Promise<void> {
     try {
-      await this.io.truncate(this.fd, 0);
-      await this.io.sync(this.fd);
+      await undo();
     } catch (error) {
       throw new AggregateError([cause, error], 'the journal could be neither written nor dropped');
     }
   }
 }
 
-/** mkdir(2) of one directory. @returns whether it was made */
-async function makeDirectory(io: SpoolIo, path: string): Promise<boolean> {
-  const there = await io.lstat(path).catch(error => {
-    if (errnoOf(error) === 'ENOENT') return undefined;
+async function exists(io: SpoolIo, path: string): Promise<boolean> {
+  try {
+    await io.lstat(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
     throw error;
-  });
-  if (there !== undefined) return false;
-  await io.mkdir(path, 0o700);
-  return true;
+  }
+}
+
+/** mkdir(2) of one directory, unless it is there. */
+async function makeDirectory(io: SpoolIo, path: string): Promise<void> {
+  if (!(await exists(io, path))) await io.mkdir(path, 0o700);
 }

@@ -22,7 +22,7 @@ import {
 } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
 import { sectorsOf } from './ranges.js';
-import { type Guard, Redo } from './redo.js';
+import { DiskFailure, type Guard, Redo } from './redo.js';
 import { salvage } from './salvage.js';
 
 /** What recovery found and did; `path` is where a journal was kept. */
@@ -86,6 +86,13 @@ async function finish(
   guard: Guard,
 ): Promise<RecoveryReport> {
   if (mailbox === undefined) return conflict(undefined, journal, header, 'the mailbox file is gone');
+  try {
+    // A killed process may have left journal and mailbox not yet on the disk.
+    await journal.secure();
+    await mailbox.io.sync(mailbox.fd);
+  } catch (cause) {
+    throw new DiskFailure(cause);
+  }
   const check = new MailboxCheck(mailbox, journal, header);
   const stat = await mailbox.stat();
   // The device is not compared: its number may change when the host starts, and the sectors prove more.

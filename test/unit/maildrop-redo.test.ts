@@ -3,6 +3,8 @@
  * call: the next opening finishes it. The mailbox is longer than one write, and no write of it may leave
  * a sector that is half old and half new.
  */
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { MOVE_CHUNK } from '../../lib/maildrop/ranges.js';
@@ -51,4 +53,106 @@ test.each([
     const images = outcome === 'ok' ? [kept] : [old, kept];
     expect(images.includes(spool.content()), `crash after change ${last}`).toBe(true);
   }
+});
+
+/** The real disk, and the changes asked of it: `sync journal`, `write alice`, ... */
+function ioRecorded(): { io: SpoolIo; calls: string[] } {
+  const calls: string[] = [];
+  const names = new Map<number, string>();
+  const named =
+    <A extends unknown[], R>(what: string, call: (fd: number, ...args: A) => Promise<R>) =>
+    (fd: number, ...args: A): Promise<R> => {
+      calls.push(`${what} ${names.get(fd)}`);
+      return call(fd, ...args);
+    };
+  const io: SpoolIo = {
+    ...nodeIo,
+    open: async (path, flags, mode) => {
+      const fd = await nodeIo.open(path, flags, mode);
+      names.set(fd, path.includes('/spool/') ? 'mailbox' : basename(path));
+      return fd;
+    },
+    write: named('write', nodeIo.write),
+    truncate: named('truncate', nodeIo.truncate),
+    sync: named('sync', nodeIo.sync),
+    rename: (from, to) => {
+      calls.push(`rename ${basename(to)}`);
+      return nodeIo.rename(from, to);
+    },
+  };
+  return { io, calls };
+}
+
+/** Where `call` is first, or Infinity. */
+const first = (calls: readonly string[], call: string) =>
+  calls.includes(call) ? calls.indexOf(call) : Number.POSITIVE_INFINITY;
+
+test('recovery makes durable what it found before it changes anything', async () => {
+  // What the killed process wrote may not be on the disk yet when the power fails during recovery.
+  const content = messages(9);
+  let recovered = 0;
+  for (let last = 0, crashed = true; crashed; last++) {
+    const spool = spoolWith(content.join(''));
+    const { io, changes } = ioUntil(last);
+    const session = await openAlice(spool, { io }).catch(() => undefined);
+    await session?.mark(1);
+    await session?.update().catch(() => undefined);
+    crashed = changes() > last;
+
+    const second = ioRecorded();
+    await (await openAlice(spool, { io: second.io })).release();
+    const { calls } = second;
+    const change = Math.min(
+      ...['write mailbox', 'truncate mailbox', 'truncate journal'].map(call => first(calls, call)),
+    );
+    if (change === Number.POSITIVE_INFINITY) continue;
+    recovered++;
+    for (const call of ['sync journal', 'sync alice', 'sync mailbox']) {
+      expect(first(calls, call), `${call} of [${calls}] after change ${last}`).toBeLessThan(change);
+    }
+  }
+  expect(recovered).toBeGreaterThan(5);
+});
+
+test('a first journal that a crash left unnamed or empty does not pass for one whose name is durable', async () => {
+  const content = messages(9);
+  for (let last = 0, crashed = true; crashed; last++) {
+    const spool = spoolWith(content.join(''));
+    const { io, changes } = ioUntil(last);
+    const session = await openAlice(spool, { io }).catch(() => undefined);
+    await session?.mark(1);
+    await session?.update().catch(() => undefined);
+    crashed = changes() > last;
+
+    const second = ioRecorded();
+    const again = await openAlice(spool, { io: second.io });
+    if (again.messages < content.length) {
+      await again.release();
+      continue;
+    }
+    await again.mark(1);
+    await again.update();
+    const { calls } = second;
+    expect(first(calls, 'sync alice'), `[${calls}] after change ${last}`).toBeLessThan(
+      first(calls, 'write mailbox'),
+    );
+  }
+});
+
+test("a journal that may be somebody else's is never written to", async () => {
+  const content = messages(3);
+  const spool = spoolWith(content.join(''));
+  const first = await openAlice(spool);
+  await first.mark(1);
+  await first.update();
+  const journal = join(spool.stateDir, 'alice', 'journal');
+  writeFileSync(journal, 'not ours');
+  chmodSync(journal, 0o644);
+  const before = spool.content();
+
+  const session = await openAlice(spool);
+  await session.mark(1);
+  await expect(session.update()).rejects.toThrow('not removed');
+  expect([readFileSync(journal, 'latin1'), spool.content()]).toEqual(['not ours', before]);
+  expect(readdirSync(dirname(journal))).toEqual(['journal']);
 });
