@@ -7,7 +7,7 @@ import type { Settings } from './config.js';
 import type { Host } from './host/host.js';
 import type { Log } from './log.js';
 import { nodeIo } from './maildrop/io.js';
-import { type MaildropSettings, Spool } from './maildrop/open.js';
+import { type MaildropDeps, type MaildropSettings, Spool } from './maildrop/open.js';
 import type { Account, Authenticator } from './pop3/ports.js';
 import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
 
@@ -26,8 +26,10 @@ export interface Parts {
   readonly authenticator: Authenticator;
   /** Who must own the mailbox file of an account (design: what runs as whom). */
   readonly ownerOf: (account: Account) => number;
-  /** Told when the disk does not take what it was given: then this process should end. */
-  readonly onDiskFailure?: () => void;
+  /** The rest as in `MaildropDeps`. */
+  readonly onDiskFailure?: MaildropDeps['onDiskFailure'];
+  readonly becomeOwner?: MaildropDeps['becomeOwner'];
+  readonly asSpoolGroup?: MaildropDeps['asSpoolGroup'];
 }
 
 /** The mail spool by itself, for commands that open no session. */

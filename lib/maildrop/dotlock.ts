@@ -34,6 +34,11 @@ export interface DotlockOptions {
    */
   readonly mailboxFd: number | undefined;
   readonly host: Host;
+  /**
+   * Runs a function with the group that may write the spool directory, where our own may not. Undefined
+   * where it may.
+   */
+  readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
   /** Called once if somebody takes our lock away. */
   readonly onLost: (reason: Error) => void;
 }
@@ -45,7 +50,7 @@ export class Dotlock {
    * The lock file we made, while we hold it. It is kept open: were it closed, its inode number could be
    * given to the lock of a program that has taken ours for stale, and we would take that for our own.
    */
-  #own: { dev: bigint; ino: bigint; handle: fs.promises.FileHandle } | undefined;
+  #own: { dev: bigint; ino: bigint; fd: number } | undefined;
   /** The last lock of somebody else that we looked at. */
   #sighting: LockSighting | undefined;
   /** Our clock minus the file system's, milliseconds: on NFS the times of files are the server's. */
@@ -76,13 +81,13 @@ export class Dotlock {
         fs: this.#adapter(),
         onCompromised: error => {
           this.#release = undefined;
-          void this.#disown();
+          this.#disown();
           this.options.onLost(error);
         },
       });
       return true;
     } catch (error) {
-      await this.#disown();
+      this.#disown();
       const errno = errnoOf(error);
       // ENOENT: ours was taken away as soon as it was made.
       if (['ELOCKED', 'EEXIST', 'EBUSY', 'ENOENT'].includes(errno ?? '')) return false;
@@ -97,22 +102,23 @@ export class Dotlock {
     try {
       await release?.();
     } finally {
-      await this.#disown();
+      this.#disown();
     }
   }
 
-  async #disown(): Promise<void> {
+  #disown(): void {
     const own = this.#own;
     this.#own = undefined;
-    await own?.handle.close();
+    if (own !== undefined) fs.closeSync(own.fd);
   }
 
   /** The four calls proper-lockfile makes, in terms of a lock *file*. */
   #adapter(): object {
     return {
-      mkdir: (_path: string, done: Callback) => this.#settle(this.#create(), done),
+      mkdir: (_path: string, done: Callback) =>
+        this.#settle((async () => this.#privileged(() => this.#create()))(), done),
       rmdir: (_path: string, done: Callback) => this.#settle(this.#remove(), done),
-      rmdirSync: () => this.#removeOwnSync(),
+      rmdirSync: () => this.#removeOwn(),
       stat: (_path: string, done: Callback<{ mtime: Date }>) => this.#settle(this.#look(), done),
       utimes: (path: string, atime: Date, mtime: Date, done: Callback) =>
         this.#settle(fs.promises.lutimes(path, atime, mtime), done),
@@ -133,36 +139,39 @@ export class Dotlock {
     return join(dirname(mailboxPath), `.${basename(mailboxPath)}.lock.${host}.${process.pid}.${++serial}`);
   }
 
-  /** Makes the lock: EEXIST when there is one. */
-  async #create(): Promise<void> {
-    const { path: temporary, handle } = await this.#createTemporary();
+  /**
+   * Makes the lock: EEXIST when there is one. In one go, since the group that may write the spool is ours
+   * for a moment only (`asSpoolGroup`), and that on this thread: a few system calls of microseconds.
+   */
+  #create(): void {
+    const { path: temporary, fd } = this.#createTemporary();
     try {
       try {
-        await handle.chmod(0o644); // Whatever our umask: others must be able to read the pid.
-        await handle.writeFile(`${process.pid}:${hostname()}\n`);
+        fs.fchmodSync(fd, 0o644); // Whatever our umask: others must be able to read the pid.
+        fs.writeSync(fd, `${process.pid}:${hostname()}\n`);
         // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
-        const failure = await fs.promises.link(temporary, this.path).catch((error: unknown) => error);
-        const made = await handle.stat({ bigint: true });
+        const failure = failureOf(() => fs.linkSync(temporary, this.path));
+        const made = fs.fstatSync(fd, { bigint: true });
         this.#skew = Date.now() - Number(made.mtimeMs);
         if (made.nlink !== 2n) throw failure ?? taken('link(2) had no effect');
-        this.#own = { dev: made.dev, ino: made.ino, handle };
+        this.#own = { dev: made.dev, ino: made.ino, fd };
       } finally {
-        await fs.promises.unlink(temporary);
+        fs.unlinkSync(temporary);
       }
-      if (!(await this.isOurs())) throw taken('the dotlock was replaced as it was made');
+      if (!this.isOurs()) throw taken('the dotlock was replaced as it was made');
     } catch (error) {
-      if (await this.isOurs()) await fs.promises.unlink(this.path);
+      if (this.isOurs()) fs.unlinkSync(this.path);
       this.#own = undefined;
-      await handle.close();
+      fs.closeSync(fd);
       throw error;
     }
   }
 
-  async #createTemporary(): Promise<{ path: string; handle: fs.promises.FileHandle }> {
+  #createTemporary(): { path: string; fd: number } {
     for (;;) {
       const path = this.#temporaryName();
       try {
-        return { path, handle: await fs.promises.open(path, 'wx', 0o644) };
+        return { path, fd: fs.openSync(path, 'wx', 0o644) };
       } catch (error) {
         // Left behind by a process that had our pid before.
         if (errnoOf(error) !== 'EEXIST') throw error;
@@ -171,14 +180,10 @@ export class Dotlock {
   }
 
   /** Whether the lock file is still the one we made: another program may have taken ours for stale. */
-  async isOurs(): Promise<boolean> {
+  isOurs(): boolean {
     const own = this.#own;
-    if (own === undefined) return false;
-    const now = await fs.promises.lstat(this.path, { bigint: true }).catch(error => {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
-    });
-    return now !== undefined && now.dev === own.dev && now.ino === own.ino;
+    const now = fs.lstatSync(this.path, { bigint: true, throwIfNoEntry: false });
+    return own !== undefined && now !== undefined && now.dev === own.dev && now.ino === own.ino;
   }
 
   /** stat as proper-lockfile wants it: of our lock the truth; of another's, a time that says whether it is stale. */
@@ -196,18 +201,14 @@ export class Dotlock {
 
   /** rmdir as proper-lockfile wants it: releases our lock, or breaks the stale one just looked at. */
   async #remove(): Promise<void> {
-    if (this.#own !== undefined) {
-      if (await this.isOurs()) await fs.promises.unlink(this.path);
-      return;
-    }
-    await this.#breakStale();
+    if (this.#own !== undefined) this.#removeOwn();
+    else await this.#breakStale();
   }
 
-  #removeOwnSync(): void {
-    const own = this.#own;
-    if (own === undefined) return;
-    const now = fs.lstatSync(this.path, { bigint: true });
-    if (now.dev === own.dev && now.ino === own.ino) fs.unlinkSync(this.path);
+  #removeOwn(): void {
+    this.#privileged(() => {
+      if (this.isOurs()) fs.unlinkSync(this.path);
+    });
   }
 
   /**
@@ -224,21 +225,37 @@ export class Dotlock {
     try {
       const now = await inspectDotlock(this.path, mailboxPath, host);
       if (!sameSighting(now, judged)) throw busy('the lock changed as it was broken');
-      const aside = this.#temporaryName();
-      await fs.promises.rename(this.path, aside).catch(error => {
-        // A sticky spool: only its owner may remove it.
-        throw busy('the stale lock cannot be removed', error);
-      });
-      const moved = await fs.promises.lstat(aside, { bigint: true });
-      if (moved.dev !== judged.dev || moved.ino !== judged.ino || moved.mtimeNs !== judged.mtimeNs) {
-        // Put back, unless there is a newer one by now: then its owner has lost it, as to any other breaker.
-        await fs.promises.link(aside, this.path).finally(() => fs.promises.unlink(aside));
-        throw busy('the lock changed as it was broken');
-      }
-      await fs.promises.unlink(aside);
+      this.#privileged(() => this.#removeStale(judged));
     } finally {
       host.unlockOpenFile(mailboxFd);
     }
+  }
+
+  #removeStale(judged: LockSighting): void {
+    const aside = this.#temporaryName();
+    const failure = failureOf(() => fs.renameSync(this.path, aside));
+    // A sticky spool: only its owner may remove it.
+    if (failure !== undefined) throw busy('the stale lock cannot be removed', failure);
+    const moved = fs.lstatSync(aside, { bigint: true });
+    const same = moved.dev === judged.dev && moved.ino === judged.ino && moved.mtimeNs === judged.mtimeNs;
+    // Another's is put back, unless there is a newer one by now: then its owner has lost it anyway.
+    const notBack = same ? undefined : failureOf(() => fs.linkSync(aside, this.path));
+    fs.unlinkSync(aside);
+    if (!same) throw busy('the lock changed as it was broken', notBack);
+  }
+
+  #privileged<T>(run: () => T): T {
+    return this.options.asSpoolGroup === undefined ? run() : this.options.asSpoolGroup(run);
+  }
+}
+
+/** What `run` throws, if anything. */
+function failureOf(run: () => void): unknown {
+  try {
+    run();
+    return undefined;
+  } catch (error) {
+    return error;
   }
 }
 

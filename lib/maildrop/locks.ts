@@ -7,7 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
-import { Dotlock } from './dotlock.js';
+import { Dotlock, type DotlockOptions } from './dotlock.js';
 
 /** In the order in which they are tried. */
 export const LOCK_METHODS = ['dotlock', 'fcntl', 'flock'] as const;
@@ -24,7 +24,7 @@ export interface HeldLocks {
   /** Whether somebody took one of them from us: then nothing may be concluded from holding the rest. */
   readonly broken: boolean;
   /** Looks whether all are still ours: a process that was stopped for long is not told at once. */
-  intact(): Promise<boolean>;
+  intact(): boolean;
   release(): Promise<void>;
 }
 
@@ -35,19 +35,21 @@ export type LockMailbox = (target: LockTarget, timeout: number) => Promise<HeldL
 const FIRST_PAUSE = 25;
 const LONGEST_PAUSE = 1000;
 
-/**
- * @param methods which kinds of lock to take
- * @param onLost called when another program has taken a held lock away
- */
-export function mailboxLocker(
-  host: Host,
-  methods: readonly LockMethod[],
-  onLost: (path: string, reason: Error) => void,
-): LockMailbox {
+export interface LockerOptions {
+  readonly host: Host;
+  /** Which kinds of lock to take. */
+  readonly methods: readonly LockMethod[];
+  /** Called when another program has taken a held lock away. */
+  readonly onLost: (path: string, reason: Error) => void;
+  /** See `DotlockOptions`. */
+  readonly asSpoolGroup?: DotlockOptions['asSpoolGroup'];
+}
+
+export function mailboxLocker(options: LockerOptions): LockMailbox {
   return async (target, timeout) => {
     const deadline = performance.now() + timeout;
     for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
-      const attempt = new Attempt(host, methods, target, onLost);
+      const attempt = new Attempt(options, target);
       let complete = false;
       try {
         complete = await attempt.takeAll();
@@ -71,22 +73,20 @@ class Attempt implements HeldLocks {
   #dotlock: Dotlock | undefined;
 
   constructor(
-    private readonly host: Host,
-    private readonly methods: readonly LockMethod[],
+    private readonly options: LockerOptions,
     private readonly target: LockTarget,
-    private readonly onLost: (path: string, reason: Error) => void,
   ) {}
 
   async takeAll(): Promise<boolean> {
     for (const method of LOCK_METHODS) {
-      if (this.methods.includes(method) && !(await this.#take(method))) return false;
+      if (this.options.methods.includes(method) && !(await this.#take(method))) return false;
     }
     return true;
   }
 
-  async intact(): Promise<boolean> {
+  intact(): boolean {
     // Kernel locks cannot be taken away; a dotlock can.
-    return !this.broken && (this.#dotlock === undefined || (await this.#dotlock.isOurs()));
+    return !this.broken && (this.#dotlock === undefined || this.#dotlock.isOurs());
   }
 
   /** Gives back in reverse order. */
@@ -95,7 +95,8 @@ class Attempt implements HeldLocks {
   }
 
   async #take(method: LockMethod): Promise<boolean> {
-    const { host, target } = this;
+    const { target } = this;
+    const { host } = this.options;
     const kind = target.writable ? 'write' : 'read';
     switch (method) {
       case 'dotlock':
@@ -112,11 +113,13 @@ class Attempt implements HeldLocks {
   }
 
   async #takeDotlock(): Promise<boolean> {
-    const { host, target, onLost } = this;
+    const { target } = this;
+    const { host, onLost, asSpoolGroup } = this.options;
     const dotlock = new Dotlock({
       mailboxPath: target.path,
       mailboxFd: target.writable ? target.fd : undefined,
       host,
+      asSpoolGroup,
       onLost: reason => {
         this.broken = true;
         onLost(target.path, reason);

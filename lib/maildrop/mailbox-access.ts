@@ -67,7 +67,7 @@ export class MailboxAccess {
    * @throws Unavailable SYS/TEMP when not: then nothing may be written
    */
   async mustBeIntact(): Promise<void> {
-    if (this.locks === undefined || !(await this.locks.intact())) {
+    if (this.locks === undefined || !this.locks.intact()) {
       throw new Unavailable('SYS/TEMP', 'another program took the mailbox lock away');
     }
     if (!(await this.file.isCurrent())) {
@@ -96,7 +96,7 @@ export class MailboxAccess {
    */
   async relock(): Promise<void> {
     clearTimeout(this.#timer);
-    if (this.locks !== undefined && (await this.locks.intact())) return this.mustBeIntact();
+    if (this.locks?.intact()) return this.mustBeIntact();
     this.yield();
     await this.#released;
     const { file, options } = this;

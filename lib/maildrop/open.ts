@@ -43,7 +43,14 @@ export interface MaildropDeps {
   readonly host: Host;
   readonly log: Log;
   /** Told when the disk does not take what it was given: then this process should end. */
-  readonly onDiskFailure?: () => void;
+  readonly onDiskFailure?: (() => void) | undefined;
+  /**
+   * Called with the session lock held and before the mailbox is opened: where a process becomes the user.
+   * From then on it can open no other mailbox, so a failure ends the session.
+   */
+  readonly becomeOwner?: ((account: Account) => Promise<void>) | undefined;
+  /** See `DotlockOptions`. */
+  readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
 }
 
 /** Indexing again this often, a mailbox that changes under our locks is given up. */
@@ -65,8 +72,13 @@ export class Spool {
     private readonly deps: MaildropDeps,
     private readonly settings: MaildropSettings,
   ) {
-    this.#lockMailbox = mailboxLocker(deps.host, settings.locks, (mailbox, reason) => {
-      deps.log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
+    this.#lockMailbox = mailboxLocker({
+      host: deps.host,
+      methods: settings.locks,
+      asSpoolGroup: deps.asSpoolGroup,
+      onLost: (mailbox, reason) => {
+        deps.log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
+      },
     });
   }
 
@@ -81,6 +93,7 @@ export class Spool {
     const journal = this.#journalOf(account);
     let access: MailboxAccess | undefined;
     try {
+      await deps.becomeOwner?.(account);
       access = await this.#openLocked(account);
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, access, journal);
@@ -104,7 +117,7 @@ export class Spool {
       await journal.close();
       await access?.close();
       await session.release();
-      throw asUnavailable(error);
+      throw asUnavailable(error, deps.becomeOwner !== undefined);
     }
   }
 
@@ -116,6 +129,7 @@ export class Spool {
     const journal = this.#journalOf(account);
     let access: MailboxAccess | undefined;
     try {
+      await this.deps.becomeOwner?.(account);
       access = await this.#openLocked(account);
       const report = await recoverUnder(access, journal);
       logRecovery(this.deps.log, account.user, report);
@@ -214,10 +228,14 @@ async function takeSnapshot(access: MailboxAccess): Promise<Snapshot> {
   throw new Unavailable('IN-USE', 'mailbox is being changed by a program that does not lock it');
 }
 
-function asUnavailable(error: unknown): Unavailable {
-  if (error instanceof Unavailable) return error;
-  if (error instanceof NotMbox) {
-    return new Unavailable('SYS/PERM', 'mailbox file is not in mbox format', { cause: error });
+/** @param fatal whether the session cannot go on after this */
+function asUnavailable(error: unknown, fatal = false): Unavailable {
+  if (error instanceof Unavailable) {
+    if (error.fatal || !fatal) return error;
+    return new Unavailable(error.code, error.message, { cause: error.cause, fatal });
   }
-  return new Unavailable('SYS/TEMP', 'mailbox file cannot be read', { cause: error });
+  if (error instanceof NotMbox) {
+    return new Unavailable('SYS/PERM', 'mailbox file is not in mbox format', { cause: error, fatal });
+  }
+  return new Unavailable('SYS/TEMP', 'mailbox file cannot be read', { cause: error, fatal });
 }
