@@ -10,8 +10,15 @@ export interface SystemUser {
   readonly gid: number;
 }
 
+/** What `Host.socketKind` tells of a descriptor. */
+export type SocketKind = 'listening' | 'connected' | 'unix' | 'none';
+
 export interface Host {
-  /** Loads what is otherwise loaded when first needed: files may be out of reach after `becomeUser`. */
+  /**
+   * Loads what is otherwise loaded when first needed, because files may be out of reach after
+   * `becomeUser` and `becomeMailUser`; and starts libuv's pool, because a thread born inside `withGroup`
+   * would keep the group.
+   */
   warmUp(): Promise<void>;
   /** `native`, or `portable` when the FFI could not be loaded and locks and hashes are reduced. */
   readonly kind: 'native' | 'portable';
@@ -46,4 +53,51 @@ export interface Host {
    * cannot be regained. Throws when any of it is not so.
    */
   becomeUser(user: SystemUser, gid: number): void;
+  /**
+   * Gives up root for good and keeps nothing but one user (mode B): no supplementary groups; all user ids
+   * the user's; group ids the user's, but the saved one `mailGid`, so that `withGroup` may raise it. Then
+   * proves that root cannot be regained, makes the process undumpable (nobody may trace it or read its
+   * memory), and reads the ids and capabilities of every thread back. Needs effective uid 0.
+   * Throws when any of it is not so: the process is then half changed, and must end.
+   * @param mailGid group of the spool; undefined: the user's own. Never 0, nor are uid and gid
+   */
+  becomeMailUser(user: SystemUser, mailGid: number | undefined): void;
+  /**
+   * For the time being: effective ids only, supplementary groups given up; real and saved uid stay root's.
+   * Mistakes in parsing then act as this user, but code run by an attacker could go back to root.
+   */
+  setEffectiveUser(uid: number, gid: number): void;
+  /** Ends `setEffectiveUser`: effective uid 0 and the real gid. Supplementary groups stay given up. */
+  regainRoot(): void;
+  /**
+   * Runs a synchronous function with the file access of group `gid`: setfsgid(2), this thread only. It is
+   * always set back, and verified both ways. Asynchronous work begun inside does not have the group; but
+   * a thread of libuv's pool that is born inside keeps it: `warmUp` first.
+   * @throws Error when the group is none of the real, effective and saved ones (and we are not root)
+   */
+  withGroup<T>(gid: number, run: () => T): T;
+  /**
+   * What an inherited descriptor is: `listening` is a stream socket to accept(2) on, of any family;
+   * `connected` an AF_INET or AF_INET6 stream socket that is not listening (the peer may be gone again);
+   * `unix` the same of AF_UNIX; `none` anything else, or not open.
+   */
+  socketKind(fd: number): SocketKind;
+  /** dup2(2): `to` becomes another descriptor of the open file of `from`, and stays open over exec. */
+  replaceDescriptor(from: number, to: number): void;
+  /**
+   * openlog(3) with facility mail and our pid, and connects at once, so that `syslog` works without the
+   * right to open files. Without a syslog daemon nothing is written anywhere, and nothing fails.
+   */
+  openSyslog(ident: string): void;
+  /**
+   * syslog(3), facility mail. Waits while the daemon's queue is full, as every program does.
+   * @param priority 0 (emergency) to 7 (debug)
+   * @param line one line; never used as a format. Ends at a NUL
+   */
+  syslog(priority: number, line: string): void;
+  /**
+   * sd_notify(3): one datagram of `KEY=value` lines to NOTIFY_SOCKET. The variable is remembered and
+   * taken out of the environment at the first call. Unset or unreachable: nothing happens.
+   */
+  notify(state: string): void;
 }

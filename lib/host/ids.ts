@@ -1,5 +1,6 @@
 /**
- * What both hosts do with Node's own calls: giving up root, and asking whether a process exists.
+ * What both hosts do with Node's own calls: giving up root for good or for a while, and asking whether a
+ * process exists.
  *
  * Node calls the C library's setgid and setuid, which change every thread of the process; raw system
  * calls would change one. Invariant: becomeUser returns only if the process is the user and nothing more.
@@ -9,10 +10,10 @@ import type { SystemUser } from './host.js';
 
 /** The contract is `Host.becomeUser`; real and effective ids only. */
 export function becomeUser(user: SystemUser, gid: number): void {
-  const { setuid, setgid, seteuid, setegid, getuid, geteuid, getgid, getegid, getgroups } = process;
+  const { setuid, setgid, getuid, geteuid, getgid, getegid, getgroups } = process;
   // @types/node leaves this one out.
   const { initgroups } = process as { initgroups?: (user: string, gid: number) => void };
-  if (!setuid || !setgid || !seteuid || !setegid || !initgroups || !getgroups) {
+  if (!setuid || !setgid || !initgroups || !getgroups) {
     throw new Error('this platform has no user ids');
   }
   if (!isId(user.uid) || !isId(gid)) throw new Error('will not become root or join its group');
@@ -23,10 +24,41 @@ export function becomeUser(user: SystemUser, gid: number): void {
   expectIds('user', user.uid, [getuid?.(), geteuid?.()]);
   expectIds('group', gid, [getgid?.(), getegid?.()]);
   if (getgroups().includes(0)) throw new Error(`user ${user.name} is in root's group`);
-  // A saved id of 0 or a capability that was kept shows here.
-  for (const attempt of [() => setuid(0), () => seteuid(0), () => setgid(0), () => setegid(0)]) {
-    if (succeeds(attempt)) throw new Error('root could be regained');
-  }
+  proveRootIsGone();
+}
+
+/** The contract is `Host.setEffectiveUser`. */
+export function setEffectiveUser(uid: number, gid: number): void {
+  if (!isId(uid) || !isId(gid)) throw new Error('will not become root or join its group');
+  // The user last: without root the groups could not be changed.
+  process.setgroups?.([]);
+  process.setegid?.(gid);
+  process.seteuid?.(uid);
+  expectIds('effective user', uid, [process.geteuid?.()]);
+  expectIds('effective group', gid, [process.getegid?.()]);
+}
+
+/** The contract is `Host.regainRoot`. */
+export function regainRoot(): void {
+  const gid = process.getgid?.() ?? -1;
+  // The user first: it is root that may change the group.
+  process.seteuid?.(0);
+  process.setegid?.(gid);
+  expectIds('effective user', 0, [process.geteuid?.()]);
+  expectIds('effective group', gid, [process.getegid?.()]);
+}
+
+/** Throws if there is a way back to root: a saved id of 0, or a capability that was kept. */
+export function proveRootIsGone(): void {
+  const { setuid, setgid, seteuid, setegid, setgroups } = process;
+  const attempts = [
+    () => setuid?.(0),
+    () => seteuid?.(0),
+    () => setgid?.(0),
+    () => setegid?.(0),
+    () => setgroups?.([0]),
+  ];
+  if (attempts.some(succeeds)) throw new Error('root could be regained');
 }
 
 /** Throws unless every one of `found` is `wanted`. */
@@ -50,7 +82,7 @@ export function processExists(pid: number): boolean {
 }
 
 /** A uid or gid that is not root's; the highest value means "leave as it is" to setresuid(2). */
-function isId(id: number): boolean {
+export function isId(id: number): boolean {
   return Number.isInteger(id) && id > 0 && id < 0xffffffff;
 }
 

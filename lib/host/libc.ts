@@ -61,7 +61,7 @@ function findPlatform(): Platform {
 export const platform = findPlatform();
 
 /** The running program and with it the C library, whatever the file is called on this system. */
-const libc = koffi.load(null);
+export const libc = koffi.load(null);
 
 const flockPointer = koffi.pointer(koffi.struct({ ...platform.flock }));
 const passwd = koffi.struct({

@@ -8,13 +8,14 @@
  */
 import koffi from 'koffi';
 import type { Host, SystemUser } from './host.js';
-import { becomeUser, expectIds, processExists } from './ids.js';
+import { becomeUser, expectIds, processExists, regainRoot, setEffectiveUser } from './ids.js';
 import {
   type Group,
   getgrnam,
   getpwnam,
   getresgid,
   getresuid,
+  libc,
   type Passwd,
   platform,
   setFlock,
@@ -22,8 +23,13 @@ import {
   systemError,
 } from './libc.js';
 import { crypt, loadCrypt } from './linux-crypt.js';
+import { replaceDescriptor, socketKind } from './linux-descriptors.js';
+import { becomeMailUser, withGroup } from './linux-ids.js';
+import { notify } from './linux-notify.js';
+import { openSyslog, syslog } from './linux-syslog.js';
 
 const { ERANGE, ENOENT, ESRCH } = koffi.os.errno;
+const getpid = libc.func('getpid', 'int', []);
 const MAX_ENTRY = 16 * 1024 * 1024;
 
 export const linuxHost: Host = {
@@ -48,8 +54,25 @@ export const linuxHost: Host = {
   },
   async warmUp() {
     loadCrypt();
+    await startThreadPool();
   },
+  becomeMailUser,
+  setEffectiveUser,
+  regainRoot,
+  withGroup,
+  socketKind,
+  replaceDescriptor,
+  openSyslog,
+  syslog,
+  notify,
 };
+
+/** The first work given to libuv's pool starts all its threads. Nothing about files: it may be root's. */
+function startThreadPool(): Promise<void> {
+  return new Promise((resolve, reject) => {
+    getpid.async((error: unknown) => (error ? reject(error) : resolve()));
+  });
+}
 
 function findUser(name: string): SystemUser | undefined {
   const found = entry<Passwd>(getpwnam, 'getpwnam_r', name);

@@ -9,8 +9,8 @@
  */
 import { fstatSync, readFileSync } from 'node:fs';
 import { errnoOf } from '../errors.js';
-import type { Host } from './host.js';
-import { becomeUser, processExists } from './ids.js';
+import type { Host, SocketKind } from './host.js';
+import { becomeUser, processExists, regainRoot, setEffectiveUser } from './ids.js';
 
 type Kind = 'read' | 'write';
 
@@ -86,5 +86,32 @@ export function createPortableHost(): Host {
     },
     findGroup: name => idIn(lineOf('/etc/group', name)?.[2]),
     becomeUser,
+    setEffectiveUser,
+    regainRoot,
+    becomeMailUser: () => needsNative('becoming a mail user'),
+    withGroup,
+    socketKind,
+    replaceDescriptor: () => needsNative('replacing a descriptor'),
+    openSyslog: () => needsNative('syslog'),
+    syslog: () => needsNative('syslog'),
+    notify: () => needsNative('notifying the service manager'),
   };
+}
+
+function withGroup<T>(gid: number, run: () => T): T {
+  return process.getegid?.() === gid ? run() : needsNative('another group');
+}
+
+/** Whether it is a socket at all can be told. */
+function socketKind(fd: number): SocketKind {
+  try {
+    return fstatSync(fd).isSocket() ? needsNative('an inherited socket') : 'none';
+  } catch (error) {
+    if (errnoOf(error) === 'EBADF') return 'none';
+    throw error;
+  }
+}
+
+function needsNative(what: string): never {
+  throw new Error(`${what} needs the native host`);
 }

@@ -1,0 +1,52 @@
+/**
+ * The descriptors a process is born with: what they are, and putting another file in their place.
+ * Numbers are those of asm-generic/socket.h, for the platforms of libc.ts, which are all little-endian.
+ */
+import koffi from 'koffi';
+import type { SocketKind } from './host.js';
+import { libc, systemError } from './libc.js';
+
+const SOL_SOCKET = 1;
+const SO_TYPE = 3;
+const SO_ACCEPTCONN = 30;
+const SO_DOMAIN = 39;
+const SOCK_STREAM = 1;
+const AF_UNIX = 1;
+const AF_INET = 2;
+const AF_INET6 = 10;
+const { EBADF, ENOTSOCK } = koffi.os.errno;
+
+type GetSockOpt = (fd: number, level: number, name: number, value: Buffer, length: Buffer) => number;
+const getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']) as GetSockOpt;
+const dup2 = libc.func('dup2', 'int', ['int', 'int']) as (from: number, to: number) => number;
+
+/** The contract is `Host.socketKind`. */
+export function socketKind(fd: number): SocketKind {
+  if (socketOption(fd, SO_TYPE) !== SOCK_STREAM) return 'none';
+  if (socketOption(fd, SO_ACCEPTCONN) === 1) return 'listening';
+  switch (socketOption(fd, SO_DOMAIN)) {
+    case AF_INET:
+    case AF_INET6:
+      return 'connected';
+    case AF_UNIX:
+      return 'unix';
+    default:
+      return 'none';
+  }
+}
+
+/** The contract is `Host.replaceDescriptor`. */
+export function replaceDescriptor(from: number, to: number): void {
+  if (dup2(from, to) === -1) throw systemError('dup2', koffi.errno());
+}
+
+/** An integer option of SOL_SOCKET, or undefined when `fd` is not an open socket. */
+function socketOption(fd: number, name: number): number | undefined {
+  const value = Buffer.alloc(4);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(value.length);
+  if (getsockopt(fd, SOL_SOCKET, name, value, length) === 0) return value.readInt32LE();
+  const errno = koffi.errno();
+  if (errno === EBADF || errno === ENOTSOCK) return undefined;
+  throw systemError('getsockopt', errno);
+}
