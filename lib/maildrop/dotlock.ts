@@ -16,6 +16,10 @@ import { errnoOf } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { inspectDotlock, type LockSighting, sameSighting } from './stale-dotlock.js';
 
+// A write past the limit on the size of files must fail with EFBIG. Node.js ignores the signal that comes
+// with it; proper-lockfile's signal-exit listens to it and, as the only listener, ends the process.
+process.on('SIGXFSZ', () => {});
+
 /** A lock unchanged for this long, with a mailbox unchanged for as long, is stale. Milliseconds. */
 export const STALE_AFTER = 300_000;
 /** How often our own lock is touched. maildrop(1) breaks one left alone for 60 s. Milliseconds. */
