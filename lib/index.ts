@@ -136,8 +136,9 @@ export async function createServer(options: ServerOptions): Promise<Pop3Server> 
     );
     const { maxConnections, maxConnectionsPerAddress } = LIBRARY_DEFAULTS;
     const tcp = new TcpServer({ services, log, maxConnections, maxConnectionsPerAddress });
-    const bound = await tcp.listen(options.host ?? '127.0.0.1', options.port ?? 0);
-    server = new Pop3Server(tcp, bound.address, bound.port, spool, removeScratch);
+    const [bound] = await tcp.listen([{ host: options.host ?? '127.0.0.1', port: options.port ?? 0 }]);
+    server = new Pop3Server(tcp, bound!.address, bound!.port, spool, removeScratch);
+    tcp.start();
     return server;
   } catch (error) {
     await removeScratch();

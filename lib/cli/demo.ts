@@ -50,12 +50,12 @@ export async function demo(raw: RawOptions): Promise<void> {
     const users = await UsersFile.open({ path: paths.users, host, log, watch: true });
     const services = createServices(settings, { host, log, authenticator: users, ownerOf: effectiveUid });
     const server = new TcpServer({ ...settings, services, log });
-    const bound = [];
-    for (const address of settings.listen) bound.push(await server.listen(address.host, address.port));
+    const bound = await server.listen(settings.listen);
     if (root) {
       await host.warmUp();
       host.becomeUser(nobody(host), nobody(host).gid);
     }
+    server.start();
     announce(bound[0]!.address, bound[0]!.port, paths.spool, userNames(paths.users));
     await runUntilSignal(server, log);
     await users.close();

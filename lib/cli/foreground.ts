@@ -1,6 +1,7 @@
 /**
- * Runs a server until a signal: SIGTERM or SIGINT drains (idle sessions end without UPDATE, a reply in
- * progress gets 30 s, an UPDATE always finishes); a second one cuts what is left, but never an UPDATE.
+ * Runs a server until a signal: SIGTERM, SIGINT or SIGHUP (the terminal is gone) drains: idle sessions
+ * end without UPDATE, a reply in progress gets 30 s, an UPDATE always finishes. A second signal cuts what
+ * is left, but never an UPDATE.
  */
 import type { Log } from '../log.js';
 import type { TcpServer } from '../server/tcp.js';
@@ -8,18 +9,20 @@ import type { TcpServer } from '../server/tcp.js';
 /** Milliseconds a reply in progress gets. */
 const GRACE = 30_000;
 
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
 /**
  * Resolves when the server has stopped.
  * @param failure ends it like a signal
  */
 export async function runUntilSignal(server: TcpServer, log: Log, failure?: AbortSignal): Promise<void> {
   const signal = await new Promise<string>(resolve => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+    for (const name of SIGNALS) process.once(name, () => resolve(name));
     failure?.addEventListener('abort', () => resolve('disk failure'), { once: true });
   });
   log.write('info', '-', 'stopping', { cause: signal, connections: server.connections });
   const drained = server.close(GRACE);
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => server.cut());
+  for (const name of SIGNALS) process.on(name, () => server.cut());
   await drained;
   log.write('info', '-', 'stopped');
 }

@@ -23,9 +23,9 @@ export async function serve(raw: RawOptions): Promise<void> {
     onDiskFailure: () => diskFailure.abort(),
   });
   const server = new TcpServer({ ...settings, services, log });
-  const bound = [];
-  for (const address of settings.listen) bound.push(await server.listen(address.host, address.port));
+  const bound = await server.listen(settings.listen);
   await service.dropRoot();
+  server.start();
 
   for (const { trouble, remedy } of selfCheck(settings)) {
     log.write('warn', '-', 'self-check', { trouble, remedy });

@@ -25,20 +25,45 @@ export class TcpServer {
   readonly #sessions = new Map<Socket, Promise<void>>();
   readonly #draining = new AbortController();
   readonly #limits: ConnectionLimits;
+  /** Connections from before `start`; undefined after it. */
+  #waiting: Socket[] | undefined = [];
 
   constructor(private readonly options: TcpOptions) {
     this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerAddress);
   }
 
   /**
-   * Starts to listen.
-   * @param host undefined for all addresses, IPv6 and IPv4
-   * @returns what the system bound
+   * Listens on all of these addresses, or on none. Who connects waits for `start`.
+   * @param addresses a `host` of undefined is all addresses, IPv6 and IPv4
+   * @returns what the system bound, in the same order
    * @throws UsageError EX_UNAVAILABLE or EX_NOPERM, naming the address
    */
-  async listen(host: string | undefined, port: number): Promise<AddressInfo> {
+  async listen(addresses: readonly { host: string | undefined; port: number }[]): Promise<AddressInfo[]> {
+    const bound: AddressInfo[] = [];
+    try {
+      for (const { host, port } of addresses) bound.push(await this.#listen(host, port));
+    } catch (error) {
+      await this.close(0);
+      throw error;
+    }
+    return bound;
+  }
+
+  /** Serves, from now on: a process that gives up root does so between `listen` and this. */
+  start(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const socket of waiting) this.#accept(socket);
+  }
+
+  async #listen(host: string | undefined, port: number): Promise<AddressInfo> {
     // allowHalfOpen: a client that sends everything up to QUIT and closes its side still gets its answers.
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => this.#accept(socket));
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => {
+      // Without a listener, an error of a socket nobody reads from would end the process.
+      socket.on('error', () => socket.destroy());
+      if (this.#waiting) this.#waiting.push(socket);
+      else this.#accept(socket);
+    });
     await new Promise<void>((resolve, reject) => {
       server.once('error', cause => reject(cannotListen(host, port, cause)));
       server.listen({ port, ...(host === undefined ? {} : { host }) }, resolve);
@@ -64,6 +89,7 @@ export class TcpServer {
   async close(grace: number): Promise<void> {
     const closed = this.#servers.map(server => new Promise<void>(resolve => server.close(() => resolve())));
     this.#draining.abort();
+    for (const socket of this.#waiting ?? []) socket.destroy();
     const cut = setTimeout(() => this.cut(), grace);
     await Promise.all(this.#sessions.values());
     clearTimeout(cut);
@@ -76,8 +102,6 @@ export class TcpServer {
   }
 
   #accept(socket: Socket): void {
-    // Without a listener, an error of a socket nobody reads from would end the process.
-    socket.on('error', () => socket.destroy());
     const peer = peerOf(socket);
     const entry = this.#limits.enter(peer.address);
     if ('refused' in entry) {

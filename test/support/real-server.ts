@@ -72,12 +72,13 @@ export async function startReal(
     maxConnectionsPerAddress = LIBRARY_DEFAULTS.maxConnectionsPerAddress,
   } = options;
   const tcp = new TcpServer({ services, log, maxConnections, maxConnectionsPerAddress });
-  const { port } = await tcp.listen('127.0.0.1', 0);
+  const [bound] = await tcp.listen([{ host: '127.0.0.1', port: 0 }]);
+  tcp.start();
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= tcp.close(0);
     return closed;
   };
   onTestFinished(close);
-  return { ...places, port, tcp, logged, close };
+  return { ...places, port: bound!.port, tcp, logged, close };
 }
