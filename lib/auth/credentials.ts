@@ -23,10 +23,11 @@ export class Credentials {
   readonly #host: Crypt;
   readonly #standIn: Secret;
 
-  constructor(users: ReadonlyMap<string, UserEntry>, host: Crypt) {
+  /** @param standIn what to hash for nobody, when `users` are not all there are */
+  constructor(users: ReadonlyMap<string, UserEntry>, host: Crypt, standIn?: Secret) {
     this.#users = users;
     this.#host = host;
-    this.#standIn = commonest([...users.values()].map(user => user.secret));
+    this.#standIn = standIn ?? commonest([...users.values()].map(user => user.secret));
   }
 
   /** The account of a user, without any check: for what the server does on its own. */

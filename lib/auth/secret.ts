@@ -58,7 +58,8 @@ function readPlain(value: string): Secret {
   return { kind: 'plain', octets: Buffer.from(value, 'latin1') };
 }
 
-function readHash(value: string): Secret {
+/** Reads a field that holds a crypt(3) string and nothing else, as those of shadow(5) do. Total, as `readSecret`. */
+export function readHash(value: string): Secret {
   if (value === '') return { kind: 'locked', reason: 'no password' };
   // passwd(5) and shadow(5): `!` before a hash locks it; `*` and `x` never were one.
   if (/^[!*]/.test(value) || value === 'x') return { kind: 'locked', reason: 'locked' };
@@ -79,4 +80,10 @@ export function costOf(secret: Secret): string | undefined {
   if (secret.kind === 'plain' || secret.kind === 'des') return secret.kind;
   if (secret.kind !== 'crypt' || !secret.wellFormed) return undefined;
   return /^\$(?:g?y|2[abxy])\$[^$]*|^\$7\$.|^\$[56]\$(?:rounds=\d+)?|^\$[^$]*/.exec(secret.hash)?.[0];
+}
+
+/** The same method and cost with a salt and a hash of nothing: a setting to spend the same time with. */
+export function maskHash(hash: string): string {
+  const cost = /^\$7\$.{11}|^\$(?:g?y|2[abxy])\$[^$]*|^\$[56]\$rounds=\d+|^\$[^$]*|^/.exec(hash)?.[0] ?? '';
+  return cost + hash.slice(cost.length).replace(/[^$]/g, '.');
 }

@@ -1,0 +1,44 @@
+/**
+ * Several backends in order, as one: the first that lets somebody in decides. So a user locked in one and
+ * able to log in by another is let in; whoever must stay out has to be locked in each.
+ *
+ * Invariant: while a backend cannot tell, nobody is told "wrong password": it might have said yes.
+ */
+import { Unavailable } from '../errors.js';
+import type { Authenticator, Verdict } from '../pop3/ports.js';
+
+export class Chain implements Authenticator {
+  readonly #backends: readonly Authenticator[];
+
+  /** @throws TypeError when there is no backend */
+  constructor(backends: readonly Authenticator[]) {
+    if (backends.length === 0) throw new TypeError('a chain of no backends could let nobody in');
+    this.#backends = backends;
+  }
+
+  checkPassword(user: Uint8Array, password: Uint8Array): Promise<Verdict> {
+    return this.#first(backend => backend.checkPassword(user, password));
+  }
+
+  checkApop(user: Uint8Array, timestamp: string, digest: string): Promise<Verdict> {
+    return this.#first(backend => backend.checkApop(user, timestamp, digest));
+  }
+
+  async #first(check: (backend: Authenticator) => Promise<Verdict>): Promise<Verdict> {
+    const reasons: string[] = [];
+    let unavailable: Unavailable | undefined;
+    // One after the other: two hashes at once would double what a login attempt costs us.
+    for (const backend of this.#backends) {
+      try {
+        const verdict = await check(backend);
+        if ('account' in verdict) return verdict;
+        reasons.push(verdict.refused);
+      } catch (error) {
+        if (!(error instanceof Unavailable)) throw error;
+        unavailable ??= error;
+      }
+    }
+    if (unavailable !== undefined) throw unavailable;
+    return { refused: reasons.join('; ') };
+  }
+}
