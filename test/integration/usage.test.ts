@@ -11,9 +11,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import { EX } from '../../lib/errors.js';
 import { scratchDir } from '../support/mailbox.js';
 import { IS_ROOT, type RunOptions, run } from '../support/program.js';
+import { SERVED_BY } from '../support/serving.js';
 
 /** Not root: root would first of all have to become somebody. */
-const SOMEBODY = IS_ROOT ? { uid: 65534 } : {};
+const SOMEBODY = IS_ROOT ? SERVED_BY : {};
 
 /** A users file, a spool, and where state would go. */
 function places() {

@@ -15,8 +15,9 @@ if (!existsSync(PROGRAM)) throw new Error(`no ${PROGRAM}: npm run build`);
 export interface RunOptions {
   /** Added to a small environment of its own, not to ours. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Run as this user and group of that number; needs root. */
+  /** Run as this user and group; needs root. */
   readonly uid?: number;
+  readonly gid?: number;
   /** Another copy of the program. */
   readonly program?: string;
   /** A program and its arguments that gets node and its arguments to run. */
@@ -115,12 +116,13 @@ export class Running {
 
 /** Starts the command; killed after the test. */
 export function launch(args: readonly string[], options: RunOptions = {}): Running {
-  const { env = {}, uid, program = PROGRAM, wrapper = [] } = options;
+  const { env = {}, uid, gid = uid, program = PROGRAM, wrapper = [] } = options;
   const [file, ...rest] = [...wrapper, process.execPath, program, ...args];
   const child = spawn(file!, rest, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, ...env },
-    ...(uid !== undefined && { uid, gid: uid }),
+    ...(uid !== undefined && { uid }),
+    ...(gid !== undefined && { gid }),
   });
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
