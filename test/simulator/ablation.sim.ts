@@ -1,0 +1,26 @@
+/** The proof can fail: with any step left out there are violations, and with none left out there are none. */
+import { expect, test } from 'vitest';
+import { ABLATIONS } from './ablations.js';
+import { crashPointsOf, Enumeration, FEW, newTally } from './enumerate.js';
+import { MAILBOXES, without } from './mailboxes.js';
+import { update, worldWith } from './sessions.js';
+import { Table } from './table.js';
+
+const { messages } = MAILBOXES[3]!;
+const table = new Table('without');
+
+test.each(ABLATIONS)('without $name', async ({ name, later, options, harmless }) => {
+  const old = Buffer.concat(messages);
+  const deleted = [1];
+  const fresh = without(messages, deleted);
+  const tally = newTally();
+  const start = worldWith(old, later ? Buffer.alloc(0) : undefined);
+  const { points, run } = await crashPointsOf(start, options, one => update(start, deleted, one));
+  expect(run.error).toBe(undefined);
+  const enumeration = new Enumeration(tally, FEW, options);
+  await enumeration.crashes(points, [old, fresh]);
+  await enumeration.crashes(points.slice(-1), [fresh]);
+  table.row(name, tally);
+  if (harmless) expect(tally.examples).toEqual([]);
+  else expect(tally.violations.get('content') ?? 0).toBeGreaterThan(0);
+});

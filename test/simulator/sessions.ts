@@ -1,0 +1,155 @@
+/**
+ * What happens to a mailbox on a disk in memory: a session with UPDATE, recovery, a delivery. The first
+ * two are the real code, from `maildropOpener` and `recover` down; only the disk and the locks are not.
+ */
+import type { Host } from '../../lib/host/host.js';
+import { createPortableHost } from '../../lib/host/portable.js';
+import { silentLog } from '../../lib/log.js';
+import { Journal } from '../../lib/maildrop/journal.js';
+import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
+import { maildropOpener } from '../../lib/maildrop/open.js';
+import { type RecoveryReport, recover } from '../../lib/maildrop/recovery.js';
+import { type DiskOptions, MemoryDisk } from './memory-disk.js';
+import { seedNonces } from './nonces.js';
+import { durableFile, type MemoryFile, synced, written } from './unsynced.js';
+import { type Directory, RUNTIME, type World } from './world.js';
+
+export const MAILBOX = '/alice';
+export const STATE = '/state/alice';
+export const JOURNAL = `${STATE}/journal`;
+export const MAILBOX_INO = 10n;
+const JOURNAL_INO = 20n;
+export const OWNER = process.geteuid!();
+
+/** Every lock is free: what other programs do is told by the scenario, not by chance. */
+const host: Host = {
+  ...createPortableHost(),
+  warmUp: async () => {},
+  lockOpenFile: () => true,
+  unlockOpenFile: () => {},
+  flock: () => true,
+  unflock: () => {},
+  crypt: async () => undefined,
+  processExists: () => true,
+  findUser: () => undefined,
+  findGroup: () => undefined,
+  becomeUser: () => {},
+};
+
+/** A host with one mailbox; `journal`: what a former UPDATE left, undefined when there was none. */
+export function worldWith(mailbox: Uint8Array, journal?: Uint8Array | MemoryFile): World {
+  const files = new Map([[MAILBOX_INO, durableFile(MAILBOX_INO, mailbox)]]);
+  // The spool is resolved on the real disk: only its root is everywhere.
+  const directories = new Map<string, Directory>([
+    ['/', durable(['alice', MAILBOX_INO], ['state', 0n], ['run', 0n])],
+    [RUNTIME, durable()],
+    ['/state', journal === undefined ? durable() : durable(['alice', 0n])],
+  ]);
+  if (journal !== undefined) {
+    files.set(
+      JOURNAL_INO,
+      journal instanceof Uint8Array ? durableFile(JOURNAL_INO, journal) : { ...journal, ino: JOURNAL_INO },
+    );
+    directories.set(STATE, durable(['journal', JOURNAL_INO]));
+  }
+  return { files, directories, nonces: 0 };
+}
+
+function durable(...names: [string, bigint][]): Directory {
+  const map = new Map(names);
+  return { now: map, disk: map, changes: [] };
+}
+
+export interface RunOptions extends DiskOptions {
+  readonly unlucky?: boolean;
+}
+
+export interface Run<T> {
+  readonly world: World;
+  readonly disk: MemoryDisk;
+  readonly result?: T;
+  readonly error?: unknown;
+}
+
+/** A session that opens the mailbox, marks messages and says QUIT. The result says whether that was +OK. */
+export function update(
+  world: World,
+  marked: readonly number[],
+  options: RunOptions = {},
+): Promise<Run<true>> {
+  return run(world, options, async io => {
+    const open = maildropOpener(
+      { io, host, log: silentLog },
+      {
+        spool: '/',
+        stateDir: '/state',
+        runtimeDir: RUNTIME,
+        readOnly: false,
+        locks: ['fcntl'],
+        lockTimeout: 0,
+        lockYield: Number.POSITIVE_INFINITY,
+        ownerOf: () => OWNER,
+      },
+    );
+    const maildrop = await open({ user: 'alice' }, { address: '192.0.2.7', port: 40000 });
+    try {
+      for (const n of marked) await maildrop.mark(n);
+      await maildrop.update();
+    } finally {
+      await maildrop.release();
+    }
+    return true as const;
+  });
+}
+
+/** Recovery as the next login does it. */
+export function recovery(world: World, options: RunOptions = {}): Promise<Run<RecoveryReport>> {
+  return run(world, options, async io => {
+    const journal = new Journal(io, STATE, OWNER);
+    const mailbox = await MailboxFile.open(io, MAILBOX, { owner: OWNER, writable: true });
+    try {
+      return await recover(mailbox, journal, async () => {});
+    } finally {
+      await journal.close();
+      await mailbox?.close();
+    }
+  });
+}
+
+async function run<T>(
+  world: World,
+  { unlucky = false, ...options }: RunOptions,
+  program: (disk: MemoryDisk) => Promise<T>,
+): Promise<Run<T>> {
+  seedNonces(world.nonces, unlucky);
+  const disk = new MemoryDisk(world, options);
+  try {
+    const result = await program(disk);
+    return { world: disk.world, disk, result };
+  } catch (error) {
+    return { world: disk.world, disk, error };
+  }
+}
+
+/** The mailbox file as a program reads it; undefined when there is none. */
+export function mailboxOf(world: World): Buffer | undefined {
+  return fileAt(world, MAILBOX)?.now;
+}
+
+export function fileAt(world: World, path: string): MemoryFile | undefined {
+  const slash = path.lastIndexOf('/');
+  const directory = world.directories.get(path.slice(0, Math.max(1, slash)));
+  const ino = directory?.now.get(path.slice(slash + 1));
+  return ino === undefined ? undefined : world.files.get(ino);
+}
+
+/** A delivery: appended, and fsynced before it is reported. */
+export function delivered(world: World, mail: Uint8Array): World {
+  const file = fileAt(world, MAILBOX);
+  if (mail.length === 0 || file === undefined) return world;
+  return withFile(world, synced(written(file, mail, file.now.length, 1n)));
+}
+
+export function withFile(world: World, file: MemoryFile): World {
+  return { ...world, files: new Map(world.files).set(file.ino, file) };
+}
