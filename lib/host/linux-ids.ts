@@ -7,17 +7,19 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import koffi from 'koffi';
+import { errnoOf } from '../errors.js';
 import type { SystemUser } from './host.js';
 import { isId, proveRootIsGone } from './ids.js';
 import { libc, systemError } from './libc.js';
 
+const THREADS = '/proc/self/task';
 const PR_GET_DUMPABLE = 3;
 const PR_SET_DUMPABLE = 4;
 
 type SetIds = (real: number, effective: number, saved: number) => number;
 const setresuid = libc.func('setresuid', 'int', ['uint32_t', 'uint32_t', 'uint32_t']) as SetIds;
 const setresgid = libc.func('setresgid', 'int', ['uint32_t', 'uint32_t', 'uint32_t']) as SetIds;
-const setfsgid = libc.func('setfsgid', 'int', ['uint32_t']) as (gid: number) => number;
+const setfsgid = libc.func('setfsgid', 'uint32_t', ['uint32_t']) as (gid: number) => number;
 const prctl = libc.func('prctl', 'int', ['int', '...']);
 
 /** The contract is `Host.becomeMailUser`. */
@@ -37,7 +39,9 @@ export function becomeMailUser({ uid, gid }: SystemUser, mailGid: number | undef
     'Groups:',
     ...['CapPrm', 'CapEff', 'CapAmb'].map(set => `${set}: 0`),
   ].join(', ');
-  for (const found of threadIds()) {
+  const threads = threadIds();
+  if (threads.length === 0) throw new Error(`no threads in ${THREADS}`);
+  for (const found of threads) {
     if (found !== wanted) throw new Error(`a thread has the ids "${found}", not "${wanted}"`);
   }
 }
@@ -48,7 +52,9 @@ export function withGroup<T>(gid: number, run: () => T): T {
   const before = setfsgid(gid);
   try {
     if (fileGroup() !== gid) throw new Error(`no permission to use group ${gid}`);
-    return run();
+    const result = run();
+    if (result instanceof Promise) throw new Error('work in another group must be synchronous');
+    return result;
   } finally {
     setfsgid(before);
     expectFileGroup(before);
@@ -73,12 +79,22 @@ function makeUndumpable(): void {
 
 /** Ids, groups and capabilities of every thread of this process, each as one line, as the kernel has them. */
 function threadIds(): string[] {
-  const directory = '/proc/self/task';
-  return readdirSync(directory).map(thread => {
-    const status = readFileSync(`${directory}/${thread}/status`, 'latin1');
+  return readdirSync(THREADS).flatMap(thread => {
+    const status = readStatus(thread);
+    if (status === undefined) return [];
     const lines = status.match(/^(?:Uid|Gid|Groups|CapPrm|CapEff|CapAmb):.*$/gm) ?? [];
     return lines.map(line => line.replace(/\s+/g, ' ').trim().replace(/\b0+$/, '0')).join(', ');
   });
+}
+
+/** Undefined for a thread that has ended meanwhile. */
+function readStatus(thread: string): string | undefined {
+  try {
+    return readFileSync(`${THREADS}/${thread}/status`, 'latin1');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return undefined;
+    throw error;
+  }
 }
 
 function check(result: number, syscall: string): void {
