@@ -132,8 +132,11 @@ describe('self-check at start', () => {
   test('a mailbox that cannot be opened', async () => {
     const places = servePlaces({ [USER]: message(1) });
     chmodSync(places.mailbox(USER), 0);
-    const { server } = await serving(places);
+    const { server, port } = await serving(places);
     await server.logged(warning(`mailbox ${places.mailbox(USER)} cannot be opened`, 'chmod 0660'));
+    const client = await Pop3Client.greeted(port);
+    await client.ok(`USER ${USER}`);
+    expect(await client.ask(`PASS ${passwordOf(USER)}`)).toMatch(/^-ERR \[SYS\/PERM\] /);
   });
 
   test('a spool that everybody can write to, and that is not sticky', async () => {
