@@ -1,8 +1,19 @@
 #!/usr/bin/env node
 /**
- * The command. Everything is in lib/cli; a run mode that must start fast will branch off here before
- * yargs is loaded.
+ * The command. Started by inetd or systemd there is no command, and a client waits: that way does not load
+ * yargs. Everything is in lib/cli.
  */
-import { main } from '../lib/cli/main.js';
+const args = process.argv.slice(2);
+const [first] = args;
+const byDescriptor =
+  first === undefined || (first.startsWith('-') && !['--help', '--version'].includes(first));
 
-await main(process.argv.slice(2));
+if (byDescriptor || first === 'inetd') {
+  const { inetd } = await import('../lib/cli/inetd.js');
+  await inetd(byDescriptor ? args : args.slice(1), !byDescriptor);
+} else {
+  const { main } = await import('../lib/cli/main.js');
+  await main(args);
+}
+
+export {};

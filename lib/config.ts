@@ -8,6 +8,10 @@ import { EX, UsageError } from './errors.js';
 import type { Level } from './log.js';
 import { LOCK_METHODS, type LockMethod } from './maildrop/locks.js';
 
+/** Where accounts come from. */
+export const AUTH_BACKENDS = ['users', 'system'] as const;
+export type AuthBackend = (typeof AUTH_BACKENDS)[number];
+
 /** Where to listen. Port 0 lets the system choose. */
 export interface ListenAddress {
   /** Numeric or a host name; undefined for all addresses, IPv6 and IPv4. */
@@ -18,7 +22,10 @@ export interface ListenAddress {
 export interface Settings {
   readonly listen: readonly ListenAddress[];
   readonly spool: string;
-  readonly users: string;
+  /** Undefined when `auth` does not ask for it. */
+  readonly users: string | undefined;
+  readonly auth: readonly AuthBackend[];
+  readonly minUid: number;
   readonly readOnly: boolean;
   readonly stateDir: string;
   readonly runtimeDir: string;
@@ -31,6 +38,8 @@ export interface Settings {
   readonly loginTimeout: number;
   readonly idleTimeout: number;
   readonly failureDelay: number;
+  /** Milliseconds; 0 for never. */
+  readonly idleExit: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
   readonly apop: boolean;
@@ -55,6 +64,12 @@ export const OPTIONS = {
   },
   spool: { type: 'string', describe: 'directory of the mailbox files', default: '/var/spool/mail' },
   users: { type: 'string', describe: 'users file: NAME:PASSWORD[:UID:GID]' },
+  auth: {
+    type: 'string',
+    describe: `who may log in: ${AUTH_BACKENDS.join(',')}, in the order asked`,
+    defaultDescription: 'users if --users is given, else system',
+  },
+  'min-uid': { type: 'string', describe: 'least uid of a system account that may log in', default: '1000' },
   'read-only': { type: 'boolean', describe: 'refuse DELE, never rewrite a mailbox', default: false },
   'state-dir': {
     type: 'string',
@@ -92,6 +107,11 @@ export const OPTIONS = {
     describe: 'connections from one address',
     default: '50',
   },
+  'idle-exit': {
+    type: 'string',
+    describe: 'seconds without a client after which a server started by inetd or systemd leaves; 0 for never',
+    default: '60',
+  },
   apop: { type: 'boolean', describe: 'offer APOP (needs {PLAIN} passwords)', default: false },
   last: { type: 'boolean', describe: 'offer LAST (RFC 1081)', default: false },
   'log-level': { type: 'string', describe: 'error, warn, info or debug', default: 'info' },
@@ -122,7 +142,8 @@ export function settingsFrom(raw: RawOptions): Settings {
   return {
     listen: list(raw, 'listen').map(parseListenAddress),
     spool: required(raw, 'spool'),
-    users: required(raw, 'users'),
+    ...backends(raw),
+    minUid: count(raw, 'min-uid'),
     readOnly: flag(raw, 'read-only'),
     stateDir,
     runtimeDir,
@@ -135,6 +156,7 @@ export function settingsFrom(raw: RawOptions): Settings {
     // RFC 1939 §3: an autologout timer must be of at least 10 minutes.
     idleTimeout: seconds(raw, 'idle-timeout', 600),
     failureDelay: seconds(raw, 'failure-delay', 0),
+    idleExit: seconds(raw, 'idle-exit', 0),
     maxConnections: count(raw, 'max-connections'),
     maxConnectionsPerAddress: count(raw, 'max-connections-per-address'),
     apop: flag(raw, 'apop'),
@@ -200,6 +222,20 @@ function count(raw: RawOptions, name: keyof typeof OPTIONS): number {
     throw new UsageError(`--${name} ${value}: not a number of at least 1`, EX.USAGE);
   }
   return Number(value);
+}
+
+function backends(raw: RawOptions): { users: string | undefined; auth: AuthBackend[] } {
+  const users = text(raw, 'users');
+  const names = (text(raw, 'auth') ?? (users === undefined ? 'system' : 'users')).split(/[\s,]+/);
+  const auth = AUTH_BACKENDS.filter(backend => names.includes(backend));
+  const unknown = names.find(name => !AUTH_BACKENDS.some(backend => backend === name));
+  if (unknown !== undefined) {
+    throw new UsageError(`--auth ${unknown}: choose of ${AUTH_BACKENDS.join(',')}`, EX.USAGE);
+  }
+  if (auth.includes('users') && (users === undefined || users === '')) {
+    throw new UsageError('--users is missing', EX.USAGE);
+  }
+  return { users, auth: auth.sort((a, b) => names.indexOf(a) - names.indexOf(b)) };
 }
 
 function locks(raw: RawOptions): LockMethod[] {

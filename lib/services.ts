@@ -6,15 +6,23 @@ import { hostname } from 'node:os';
 import type { Settings } from './config.js';
 import type { Host } from './host/host.js';
 import type { Log } from './log.js';
-import { nodeIo } from './maildrop/io.js';
-import { type MaildropDeps, type MaildropSettings, Spool } from './maildrop/open.js';
+import type { MaildropDeps, MaildropSettings, Spool } from './maildrop/open.js';
 import type { Account, Authenticator } from './pop3/ports.js';
 import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
 
 /** What a session needs of the settings: all but how to listen and whom to become. */
 export type SessionConfig = Omit<
   Settings,
-  'listen' | 'users' | 'user' | 'group' | 'maxConnections' | 'maxConnectionsPerAddress' | 'logLevel'
+  | 'listen'
+  | 'users'
+  | 'auth'
+  | 'minUid'
+  | 'user'
+  | 'group'
+  | 'idleExit'
+  | 'maxConnections'
+  | 'maxConnectionsPerAddress'
+  | 'logLevel'
 >;
 
 /** What the spool itself needs of them. */
@@ -32,18 +40,34 @@ export interface Parts {
   readonly asSpoolGroup?: MaildropDeps['asSpoolGroup'];
 }
 
-/** The mail spool by itself, for commands that open no session. */
-export function createSpool(config: SpoolConfig, parts: Omit<Parts, 'authenticator'>): Spool {
+/** The mail spool by itself. It is loaded when first needed: a greeting does without. */
+export async function createSpool(config: SpoolConfig, parts: Omit<Parts, 'authenticator'>): Promise<Spool> {
+  const [{ Spool }, { nodeIo }] = await Promise.all([
+    import('./maildrop/open.js'),
+    import('./maildrop/io.js'),
+  ]);
   return new Spool({ ...parts, io: nodeIo }, { ...config, ownerOf: parts.ownerOf });
 }
 
-export function createServices(config: SessionConfig, parts: Parts): SessionServices {
+export interface Services extends SessionServices {
+  /** Loads what is otherwise loaded at the first login, for a process that is about to give up root. */
+  warmUp(): Promise<void>;
+}
+
+export function createServices(config: SessionConfig, parts: Parts): Services {
   const { log, authenticator } = parts;
-  const spool = createSpool(config, parts);
+  let loaded: Promise<Spool> | undefined;
+  const spool = () => {
+    loaded ??= createSpool(config, parts);
+    return loaded;
+  };
   return {
     log,
     authenticator,
-    openMaildrop: (account, peer) => spool.open(account, peer),
+    openMaildrop: async (account, peer) => (await spool()).open(account, peer),
+    warmUp: async () => {
+      await Promise.all([spool(), parts.host.warmUp()]);
+    },
     settings: {
       ...DEFAULT_SESSION_SETTINGS,
       hostname: hostname(),

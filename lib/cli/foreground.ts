@@ -13,14 +13,21 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /**
  * Resolves when the server has stopped.
- * @param failure ends it like a signal
+ * @param ending ends it like a signal; its reason is for the log
+ * @param onStopping told when it begins to stop
  */
-export async function runUntilSignal(server: TcpServer, log: Log, failure?: AbortSignal): Promise<void> {
+export async function runUntilSignal(
+  server: TcpServer,
+  log: Log,
+  ending?: AbortSignal,
+  onStopping: () => void = () => {},
+): Promise<void> {
   const signal = await new Promise<string>(resolve => {
     for (const name of SIGNALS) process.once(name, () => resolve(name));
-    failure?.addEventListener('abort', () => resolve('disk failure'), { once: true });
+    ending?.addEventListener('abort', () => resolve(String(ending.reason)), { once: true });
   });
   log.write('info', '-', 'stopping', { cause: signal, connections: server.connections });
+  onStopping();
   const drained = server.close(GRACE);
   for (const name of SIGNALS) process.on(name, () => server.cut());
   await drained;

@@ -61,7 +61,7 @@ function checkLocks({ spool, locks }: Settings): Finding[] {
 
 /** It was read at start, perhaps as root; it must be read again when it changes. */
 function checkUsers({ users }: Settings): Finding[] {
-  if (can(users, constants.R_OK)) return [];
+  if (users === undefined || can(users, constants.R_OK)) return [];
   return [
     {
       trouble: `${users} cannot be read any more, so logins fail as soon as it changes`,

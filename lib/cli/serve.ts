@@ -1,28 +1,25 @@
-/**
- * `mbox-pop3d serve`: the daemon, in the foreground. As root it does only what needs root (the
- * directories, the ports, reading the users file for the first time), then gives root up for good before
- * the first connection is accepted and before any mailbox is opened.
- */
-import type { RawOptions } from '../config.js';
+/** `mbox-pop3d serve`: the daemon, in the foreground, on addresses of its own. */
+import { type RawOptions, settingsFrom } from '../config.js';
 import { EX, UsageError } from '../errors.js';
+import type { Host } from '../host/host.js';
+import { loadHost } from '../host/load.js';
+import type { Log } from '../log.js';
 import { TcpServer } from '../server/tcp.js';
-import { createServices, createSpool } from '../services.js';
 import { runUntilSignal } from './foreground.js';
 import { selfCheck } from './self-check.js';
 import { prepareService, recoverUsers, type Service } from './service.js';
+import { stderrLog } from './stderr-log.js';
 
 export async function serve(raw: RawOptions): Promise<void> {
-  const service = await prepareService(raw, true);
-  const { settings, log, host, users, ownerOf } = service;
+  const settings = settingsFrom(raw);
+  const log = stderrLog(settings.logLevel);
+  const host = await nativeHost();
   const diskFailure = new AbortController();
-  const services = createServices(settings, {
-    host,
-    log,
-    authenticator: users,
-    ownerOf,
-    onDiskFailure: () => diskFailure.abort(),
+  const service = await prepareService(host, log, settings, {
+    stays: true,
+    onDiskFailure: () => diskFailure.abort('disk failure'),
   });
-  const server = new TcpServer({ ...settings, services, log });
+  const server = new TcpServer({ ...settings, services: service.services, log });
   const bound = await server.listen(settings.listen);
   await service.dropRoot();
   server.start();
@@ -35,19 +32,25 @@ export async function serve(raw: RawOptions): Promise<void> {
   );
   process.stdout.write(`mbox-pop3d ready on ${where.join(' ')}\n`);
   // Not waited for: a login finishes its own mailbox first, and one that is locked must not keep others out.
-  const swept = settings.readOnly ? Promise.resolve() : sweep(service);
+  const swept = settings.readOnly ? Promise.resolve() : sweep(service, log);
   await runUntilSignal(server, log, diskFailure.signal);
   await swept;
-  await users.close();
+  await service.backends.close();
   if (diskFailure.signal.aborted) {
     throw new UsageError('the disk failed: an update is kept in its journal, see the log', EX.IOERR);
   }
 }
 
+/** The host with all its locks and hashes. @throws UsageError EX_UNAVAILABLE */
+export async function nativeHost(): Promise<Host> {
+  const { host, degraded } = await loadHost();
+  if (degraded === undefined) return host;
+  throw new UsageError(`cannot lock mailboxes or check passwords on this host: ${degraded}`, EX.UNAVAILABLE);
+}
+
 /** Finishes what an earlier process left, so that no mail reader sees it half done for long. */
-async function sweep({ settings, log, host, ownerOf, users }: Service): Promise<void> {
-  const spool = createSpool(settings, { host, log, ownerOf });
-  for await (const result of recoverUsers(spool, users, await spool.unfinished())) {
+export async function sweep({ spool, backends }: Service, log: Log): Promise<void> {
+  for await (const result of recoverUsers(spool, backends, await spool.unfinished())) {
     if (!('failed' in result)) continue;
     log.write('error', '-', 'recovery-failed', { user: result.user, reason: result.failed.message });
   }

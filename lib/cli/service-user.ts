@@ -13,8 +13,8 @@ export interface ServiceIdentity {
   readonly gid: number;
 }
 
-const DEFAULT_USER = 'mbox-pop3d';
-const DEFAULT_GROUP = 'mail';
+export const DEFAULT_USER = 'mbox-pop3d';
+export const DEFAULT_GROUP = 'mail';
 
 /** @throws UsageError EX_NOUSER or EX_CONFIG, saying what to create */
 export function serviceIdentity(host: Host, settings: Settings): ServiceIdentity {

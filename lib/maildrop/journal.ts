@@ -12,6 +12,7 @@ import { errnoOf } from '../errors.js';
 import { type FileStat, type SpoolIo, syncDirectory, writeFully } from './io.js';
 import { encodePhase, type JournalHeader, PHASE_AT } from './journal-format.js';
 import { type JournalPlan, type JournalState, readRecord, writeRecord } from './journal-record.js';
+import { octetsOf } from './ranges.js';
 
 export class Journal {
   readonly #path: string;
@@ -23,6 +24,8 @@ export class Journal {
     private readonly dir: string,
     /** Who may own the file besides ourselves. */
     private readonly owner: number,
+    /** Whether root has made `dir` and its name durable: then its parent is none of our business. */
+    private readonly dirIsGiven = false,
   ) {
     this.#path = join(dir, 'journal');
   }
@@ -115,10 +118,17 @@ export class Journal {
   }
 
   /**
-   * Makes durable what `read` found. Whoever wrote it may have been killed before its fsync(2): without
-   * this, a power cut could leave a mailbox half carried out and no journal.
+   * Makes durable what `read` found. Whoever wrote it may have been killed before its fsync(2), or because
+   * that failed: then what we read is in memory only, and marked as if it were not, so that another
+   * fsync(2) alone would prove nothing. Each octet is written over itself, which no crash can tear.
    */
   async secure(): Promise<void> {
+    const { size } = await this.io.fstat(this.fd);
+    let at = 0;
+    for await (const octets of octetsOf(this.io, [{ fd: this.fd, start: 0, end: size }])) {
+      await writeFully(this.io, this.fd, octets, at);
+      at += octets.length;
+    }
     await this.io.sync(this.fd);
     await syncDirectory(this.io, this.dir);
   }
@@ -175,8 +185,11 @@ export class Journal {
    */
   async #create(plan: JournalPlan): Promise<JournalHeader> {
     const { io } = this;
-    await makeDirectory(io, this.dir);
-    await syncDirectory(io, dirname(this.dir));
+    if (!this.dirIsGiven) {
+      await makeDirectory(io, this.dir);
+      // Also if it was there: whoever made it may have been killed before this.
+      await syncDirectory(io, dirname(this.dir));
+    }
     try {
       return await this.replace(plan);
     } catch (error) {

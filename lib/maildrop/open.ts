@@ -46,7 +46,8 @@ export interface MaildropDeps {
   readonly onDiskFailure?: (() => void) | undefined;
   /**
    * Called with the session lock held and before the mailbox is opened: where a process becomes the user.
-   * From then on it can open no other mailbox, so a failure ends the session.
+   * It makes `STATE/USER`, durably. From then on the process can open no other mailbox, so a failure ends
+   * the session.
    */
   readonly becomeOwner?: ((account: Account) => Promise<void>) | undefined;
   /** See `DotlockOptions`. */
@@ -159,8 +160,9 @@ export class Spool {
   }
 
   #journalOf(account: Account): Journal {
-    const { stateDir, ownerOf } = this.settings;
-    return new Journal(this.deps.io, join(stateDir, account.user), ownerOf(account));
+    const { deps, settings } = this;
+    const dir = join(settings.stateDir, account.user);
+    return new Journal(deps.io, dir, settings.ownerOf(account), deps.becomeOwner !== undefined);
   }
 
   #openLocked(account: Account): Promise<MailboxAccess | undefined> {

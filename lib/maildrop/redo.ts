@@ -43,14 +43,21 @@ export class Redo {
     this.io = mailbox.io;
   }
 
-  /** From phase 1 to the end. */
+  /**
+   * From phase 1 to the end. Appended mail is looked for only when the mailbox is durable: the new journal
+   * describes what it reads of it, which after a failed fsync(2) is not what the disk has.
+   */
   async run(): Promise<void> {
     for (;;) {
-      if ((await this.#appended()) > 0) await this.#rebase(this.header.from, [this.#redo()]);
       await this.guard();
+      await this.#appended();
       const marker = markerOf(this.header);
       await this.#write(marker);
       await this.#syncMailbox(marker);
+      if ((await this.#appended()) > 0) {
+        await this.#rebase(this.header.from, [this.#redo()]);
+        continue;
+      }
       await this.journal.beginCut(this.header);
       if (await this.finishCut()) return;
     }

@@ -6,8 +6,8 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { EX, errnoOf, UsageError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Peer } from '../pop3/ports.js';
 import { ConnectionLimits } from './limits.js';
+import { peerOf } from './peer.js';
 import { type SessionServices, serve } from './session.js';
 
 /** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
@@ -18,6 +18,8 @@ export interface TcpOptions {
   readonly log: Log;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
+  /** What to do when nobody has been connected for so many milliseconds; 0 for never. */
+  readonly onIdle?: { readonly after: number; readonly leave: () => void };
 }
 
 export class TcpServer {
@@ -27,6 +29,7 @@ export class TcpServer {
   readonly #limits: ConnectionLimits;
   /** Connections from before `start`; undefined after it. */
   #waiting: Socket[] | undefined = [];
+  #idle: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: TcpOptions) {
     this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerAddress);
@@ -49,14 +52,32 @@ export class TcpServer {
     return bound;
   }
 
+  /** Listens on a socket that somebody else has opened. Who connects waits for `start`. */
+  async listenOn(fd: number): Promise<void> {
+    await this.#open(server => server.listen({ fd }));
+  }
+
   /** Serves, from now on: a process that gives up root does so between `listen` and this. */
   start(): void {
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
     for (const socket of waiting) this.#accept(socket);
+    this.#watchIdle();
   }
 
   async #listen(host: string | undefined, port: number): Promise<AddressInfo> {
+    try {
+      const server = await this.#open(opening =>
+        opening.listen({ port, ...(host !== undefined && { host }) }),
+      );
+      return server.address() as AddressInfo;
+    } catch (cause) {
+      throw cannotListen(host, port, cause);
+    }
+  }
+
+  /** @param listen makes the server listen; rejects with what stops it */
+  async #open(listen: (server: Server) => void): Promise<Server> {
     // allowHalfOpen: a client that sends everything up to QUIT and closes its side still gets its answers.
     const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => {
       // Without a listener, an error of a socket nobody reads from would end the process.
@@ -65,8 +86,9 @@ export class TcpServer {
       else this.#accept(socket);
     });
     await new Promise<void>((resolve, reject) => {
-      server.once('error', cause => reject(cannotListen(host, port, cause)));
-      server.listen({ port, ...(host === undefined ? {} : { host }) }, resolve);
+      server.once('error', reject);
+      server.once('listening', resolve);
+      listen(server);
     });
     server.removeAllListeners('error');
     // EMFILE and the like: this connection is lost, the next may not be.
@@ -74,7 +96,17 @@ export class TcpServer {
       this.options.log.write('error', '-', 'accept-failed', { reason: error.message }),
     );
     this.#servers.push(server);
-    return server.address() as AddressInfo;
+    return server;
+  }
+
+  /** Starts the idle time again, unless somebody is connected. */
+  #watchIdle(): void {
+    const { onIdle } = this.options;
+    clearTimeout(this.#idle);
+    if (onIdle === undefined || onIdle.after === 0 || this.connections > 0) return;
+    this.#idle = setTimeout(() => {
+      if (this.connections === 0) onIdle.leave();
+    }, onIdle.after);
   }
 
   /** Connections open now. */
@@ -89,6 +121,7 @@ export class TcpServer {
   async close(grace: number): Promise<void> {
     const closed = this.#servers.map(server => new Promise<void>(resolve => server.close(() => resolve())));
     this.#draining.abort();
+    clearTimeout(this.#idle);
     for (const socket of this.#waiting ?? []) socket.destroy();
     const cut = setTimeout(() => this.cut(), grace);
     await Promise.all(this.#sessions.values());
@@ -116,6 +149,7 @@ export class TcpServer {
       session.finally(() => {
         this.#sessions.delete(socket);
         entry.leave();
+        this.#watchIdle();
       }),
     );
   }
@@ -126,13 +160,7 @@ function refuse(socket: Socket, line: string): void {
   socket.end(line, () => socket.destroy());
 }
 
-function peerOf(socket: Socket): Peer {
-  // A socket that is gone already has no peer.
-  const address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=[0-9.]+$)/i, '');
-  return { address, port: socket.remotePort ?? 0 };
-}
-
-function cannotListen(host: string | undefined, port: number, cause: Error): UsageError {
+function cannotListen(host: string | undefined, port: number, cause: unknown): UsageError {
   const where = `${host === undefined ? '*' : host.includes(':') ? `[${host}]` : host}:${port}`;
   switch (errnoOf(cause)) {
     case 'EADDRINUSE':
@@ -140,6 +168,10 @@ function cannotListen(host: string | undefined, port: number, cause: Error): Usa
     case 'EACCES':
       return new UsageError(`cannot listen on ${where}: permission denied`, EX.NOPERM, { cause });
     default:
-      return new UsageError(`cannot listen on ${where}: ${cause.message}`, EX.UNAVAILABLE, { cause });
+      return new UsageError(
+        `cannot listen on ${where}: ${cause instanceof Error ? cause.message : cause}`,
+        EX.UNAVAILABLE,
+        { cause },
+      );
   }
 }

@@ -1,0 +1,64 @@
+/**
+ * What the process was started with, when no command says what to do: so that one path works in
+ * inetd.conf, xinetd.d and systemd units alike (sd_listen_fds(3), inetd(8)).
+ */
+import type { Host } from '../host/host.js';
+
+/** A socket somebody else made. `name` is systemd's, or empty. */
+export interface GivenSocket {
+  readonly fd: number;
+  readonly name: string;
+}
+
+export type Given =
+  /** Sockets to accept on: systemd `Accept=no`, inetd `wait`. */
+  | { readonly is: 'listeners'; readonly by: 'systemd' | 'inetd'; readonly sockets: readonly GivenSocket[] }
+  /** One client: systemd `Accept=yes`, inetd `nowait`. */
+  | { readonly is: 'connection'; readonly by: 'systemd' | 'inetd'; readonly socket: GivenSocket }
+  | { readonly is: 'nothing'; readonly why: string };
+
+/** sd_listen_fds(3): the first descriptor systemd passes. */
+const FIRST_FD = 3;
+/** systemd passes far fewer. */
+const MOST_FDS = 64;
+
+/**
+ * Looks at the environment and at descriptor 0, and takes systemd's variables out of the environment, so
+ * that no child believes them.
+ * @param explicit the `inetd` command was given: then a connected AF_UNIX socket on descriptor 0 is a client
+ *   too (without it, it may be the pipe of a parent)
+ */
+export function whatIsGiven(host: Host, explicit: boolean, env: NodeJS.ProcessEnv = process.env): Given {
+  const { LISTEN_PID: pid, LISTEN_FDS: count, LISTEN_FDNAMES: names } = env;
+  delete env.LISTEN_PID;
+  delete env.LISTEN_FDS;
+  delete env.LISTEN_FDNAMES;
+  if (pid === String(process.pid)) return fromSystemd(host, Number(count), names ?? '');
+
+  const kind = host.socketKind(0);
+  const socket = { fd: 0, name: '' };
+  if (kind === 'listening') return { is: 'listeners', by: 'inetd', sockets: [socket] };
+  if (kind === 'connected' || (kind === 'unix' && explicit)) return { is: 'connection', by: 'inetd', socket };
+  if (count !== undefined) {
+    return {
+      is: 'nothing',
+      why: `LISTEN_PID is ${pid}, and we are ${process.pid}: started through a wrapper?`,
+    };
+  }
+  return { is: 'nothing', why: 'descriptor 0 is no socket' };
+}
+
+function fromSystemd(host: Host, count: number, names: string): Given {
+  if (!Number.isInteger(count) || count < 1 || count > MOST_FDS) {
+    return { is: 'nothing', why: `LISTEN_FDS is not a number of sockets: ${count}` };
+  }
+  const named = names.split(':');
+  const sockets = Array.from({ length: count }, (_, i) => ({ fd: FIRST_FD + i, name: named[i] ?? '' }));
+  const kinds = new Set(sockets.map(({ fd }) => host.socketKind(fd)));
+  if (kinds.size === 1 && kinds.has('listening')) return { is: 'listeners', by: 'systemd', sockets };
+  const [first] = sockets;
+  if (sockets.length === 1 && first !== undefined && (kinds.has('connected') || kinds.has('unix'))) {
+    return { is: 'connection', by: 'systemd', socket: first };
+  }
+  return { is: 'nothing', why: `of systemd's ${count} descriptors not all are listening stream sockets` };
+}
