@@ -20,6 +20,11 @@ export interface ServerOptions {
   readonly users: Readonly<Record<string, string>>;
   /** Directory of the mailbox files. Default: an empty scratch directory, removed by `close`. */
   readonly spool?: string;
+  /**
+   * Directory for what must survive a crash or a restart: deletions that were interrupted, the unique-ids of
+   * identical messages. Default: a scratch directory, removed by `close`. Give one if `spool` holds real mail.
+   */
+  readonly stateDir?: string;
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** Default 0: the system chooses, see `port`. */
@@ -113,9 +118,9 @@ export async function createServer(options: ServerOptions): Promise<Pop3Server> 
     await rm(scratch, { recursive: true, force: true });
   };
   try {
-    const stateDir = join(scratch, 'state');
+    const stateDir = options.stateDir ?? join(scratch, 'state');
     const spool = options.spool ?? join(scratch, 'spool');
-    await mkdir(stateDir, { mode: 0o700 });
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
     if (options.spool === undefined) await mkdir(spool);
 
     let server: Pop3Server | undefined;

@@ -136,6 +136,24 @@ test.each([0, 15_000])(
   },
 );
 
+test('a state directory of the caller is used, kept, and read again', async () => {
+  const stateDir = join(spool, '..', 'state');
+  const same = message('same');
+  writeFileSync(join(spool, 'alice'), same + same + same);
+  const session = async (...remove: number[]) => {
+    const server = await start({ spool, stateDir });
+    const client = await Pop3Client.loggedIn(server.port, 'alice', passwordOf('alice'));
+    const ids = (await client.listing('UIDL')).map(line => line.split(' ')[1]);
+    for (const n of remove) await client.ok(`DELE ${n}`);
+    await client.ok('QUIT');
+    await server.close();
+    return ids;
+  };
+  const ids = await session(1);
+  expect(await session()).toEqual(ids.slice(1));
+  expect(readdirSync(stateDir)).toEqual(['alice']);
+});
+
 test('options: read-only, APOP, LAST', async () => {
   const server = await start({ readOnly: true, apop: true, last: true });
   writeFileSync(join(server.spool, 'alice'), message(1));

@@ -43,6 +43,8 @@ test('an ordinary user serves, from a state directory made on the way', async ()
   expect(readdirSync(places.spool)).toEqual([USER]);
 });
 
+if (!IS_ROOT) console.warn('\n*** SKIPPED: serve started as root, which only root can try ***\n');
+
 describe.skipIf(!IS_ROOT)('started as root', () => {
   test('it becomes the user, for good and in every thread, and serves as that', async () => {
     const places = servePlaces({ [USER]: messages(3).join('') });
