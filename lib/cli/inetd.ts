@@ -34,8 +34,7 @@ import { stderrIsJournal } from './stderr-log.js';
 /** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
 const KEEPALIVE_AFTER = 60_000;
 
-const USAGE =
-  'usage: mbox-pop3d serve|demo|recover [options] (see --help), or started with a socket by inetd or systemd';
+const USAGE = 'a command is needed: serve, demo or recover (see --help), or a socket from inetd or systemd';
 
 /**
  * Serves whatever the process was given; sets the exit code.
@@ -48,7 +47,7 @@ export async function inetd(args: readonly string[], explicit: boolean): Promise
   if (given.is === 'nothing') {
     // For whoever started us by hand; where descriptor 2 is what descriptor 0 is, it may be a client.
     if (fstatSync(2).ino !== fstatSync(0).ino || fstatSync(2).isCharacterDevice())
-      process.stderr.write(`mbox-pop3d: ${USAGE}: ${given.why}\n`);
+      process.stderr.write(`mbox-pop3d: ${USAGE} (${given.why})\n`);
     process.exitCode = degraded === undefined ? EX.USAGE : EX.UNAVAILABLE;
     return;
   }

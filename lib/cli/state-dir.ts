@@ -8,6 +8,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  existsSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -33,7 +34,7 @@ export interface DirectoryOwner {
  */
 export function ownDirectory(dir: string, owner: DirectoryOwner, mode: number): void {
   try {
-    if (mkdirSync(dir, { recursive: true, mode }) !== undefined) {
+    if (makeReachable(dir, mode)) {
       chmodSync(dir, mode); // Whatever our umask.
       if (process.geteuid?.() === 0) chownSync(dir, owner.uid, owner.gid);
       syncEntry(dir);
@@ -48,6 +49,22 @@ export function ownDirectory(dir: string, owner: DirectoryOwner, mode: number): 
   }
   if ((stat.mode & 0o002) !== 0) {
     throw new UsageError(`${dir} is writable by everybody: chmod o-w ${dir}`, EX.CONFIG);
+  }
+}
+
+/**
+ * mkdir(2), with parents that others may pass through: it is not for nothing that `owner` is another.
+ * @returns whether it was missing
+ */
+function makeReachable(dir: string, mode: number): boolean {
+  const umask = process.umask(0o022);
+  try {
+    if (existsSync(dir)) return false;
+    if (!existsSync(dirname(dir))) mkdirSync(dirname(dir), { recursive: true });
+    mkdirSync(dir, { mode });
+    return true;
+  } finally {
+    process.umask(umask);
   }
 }
 
