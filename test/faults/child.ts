@@ -31,8 +31,12 @@ export interface RunOptions {
   readonly marks: readonly number[];
   /** strace(1) -e expressions: what to trace and what to inject; none: no tracer. */
   readonly strace?: readonly string[];
+  /** The thread traced: the one of the file I/O, or the main one, where the dotlock is made and removed. */
+  readonly thread?: 'io' | 'main';
   /** Called between opening and UPDATE, if it gets that far. The mailbox locks are yielded then. */
   readonly beforeUpdate?: (() => void) | undefined;
+  /** Whom the process becomes before it opens anything; as root only. */
+  readonly become?: { readonly uid: number; readonly gid: number } | undefined;
   /** Started through `sh -c 'COMMAND; exec "$@"'`. */
   readonly shell?: string;
 }
@@ -42,7 +46,8 @@ export async function runSession(scratch: Scratch, options: RunOptions): Promise
   const { dir: spool, stateDir, runtimeDir } = scratch;
   const lockYield = options.beforeUpdate === undefined ? undefined : 0;
   const settings = { spool, stateDir, runtimeDir, readOnly: false, locks: ['dotlock', 'fcntl'] };
-  const job = { dist: DIST, marks: options.marks, settings: { ...settings, lockTimeout: 1000, lockYield } };
+  const { marks, become } = options;
+  const job = { dist: DIST, marks, become, settings: { ...settings, lockTimeout: 1000, lockYield } };
   const command = [process.execPath, SCRIPT, JSON.stringify(job)];
   const argv =
     options.shell === undefined ? command : ['sh', '-c', `${options.shell}; exec "$@"`, 'sh', ...command];
@@ -72,7 +77,10 @@ async function converse(
   for await (const line of createInterface({ input: child.stdout })) {
     const [word, rest] = [line.split(' ', 1)[0], line.slice(line.indexOf(' ') + 1)];
     if (word === 'ready') {
-      if (options.strace !== undefined) tracer = await attach(rest, options.strace, traceFile);
+      if (options.strace !== undefined) {
+        const thread = options.thread === 'main' ? String(child.pid) : rest;
+        tracer = await attach(thread, options.strace, traceFile);
+      }
       child.stdin.write('open\n');
     } else if (word === 'opened') {
       options.beforeUpdate?.();

@@ -8,6 +8,7 @@ import { runSession } from './child.js';
 import { allowed, recoverAndJudge } from './recovered.js';
 import { DELETIONS, LONG_DELIVERY, Scratch, SHORT_DELIVERY, without } from './scratch.js';
 import { inParallel, type Point, pointsOf, Tally } from './sweep.js';
+import { NO_TRACER } from './traced.js';
 
 const CALLS = 'pwrite64,ftruncate,fsync,rename,unlink,link,mkdir,utimensat';
 
@@ -33,13 +34,15 @@ const everyNth = (n: number) => (points: readonly Point[]) =>
 const SHAPES = FULL ? ['first', 'middle', 'alternate', 'all but one'] : ['alternate'];
 const LEVELS = [everyNth(FULL ? 1 : 4), everyNth(FULL ? 1 : 3), everyNth(FULL ? 3 : 9)];
 
-test('SIGKILL within recovery, three deep: it is all done or not begun', async () => {
+test.skipIf(NO_TRACER)('SIGKILL within recovery, three deep: it is all done or not begun', async () => {
   const sum = new Tally();
   const paths = SHAPES.flatMap(name =>
     [...DELIVERIES].map(([what, deliveries]) => ({ name, what, deliveries })),
   );
   await inParallel(paths, async ({ name, what, deliveries }) => {
     const scratch = new Scratch();
+    // Otherwise the first journal of this mailbox is made.
+    scratch.reset(what === 'nothing');
     const marks = DELETIONS.get(name) ?? [];
     const choose: Path['choose'] = (points, level) => LEVELS[level]?.(points) ?? [];
     try {

@@ -7,7 +7,7 @@
 import { promises, writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-const { dist, marks, settings } = JSON.parse(process.argv[2]);
+const { dist, marks, settings, become } = JSON.parse(process.argv[2]);
 const { loadHost } = await import(`${dist}/lib/host/load.js`);
 const { nodeIo } = await import(`${dist}/lib/maildrop/io.js`);
 const { maildropOpener } = await import(`${dist}/lib/maildrop/open.js`);
@@ -36,6 +36,12 @@ function describe(error) {
   return `err ${error.code ?? ''} ${causes.join(': ')}`.replaceAll('\n', ' ');
 }
 
+if (become !== undefined) {
+  await host.warmUp();
+  process.setgroups([become.gid]);
+  process.setgid(become.gid);
+  process.setuid(become.uid);
+}
 // Asked in the thread itself, by a call that libuv makes there.
 const thread = (await promises.readlink('/proc/thread-self')).split('/').pop();
 say(`ready ${thread}`);

@@ -4,6 +4,7 @@
  */
 import {
   appendFileSync,
+  chownSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -75,6 +76,14 @@ export class Scratch {
     this.#ino = lstatSync(this.mailbox, { bigint: true }).ino;
   }
 
+  /** Gives all of it to another user; as root only. */
+  giveTo({ uid, gid }: { readonly uid: number; readonly gid: number }): void {
+    chownSync(this.root, uid, gid);
+    for (const name of readdirSync(this.root, { recursive: true, encoding: 'utf8' })) {
+      chownSync(join(this.root, name), uid, gid);
+    }
+  }
+
   remove(): void {
     rmSync(this.root, { recursive: true, force: true });
   }
@@ -111,9 +120,13 @@ export class Scratch {
     return now.ino === this.#ino && now.nlink === 1n && (now.mode & 0o7777n) === 0o600n;
   }
 
-  /** Back to the beginning: OLD, and no state at all. */
-  reset(): void {
-    this.restore({ mailbox: Buffer.from(this.old), others: new Map() });
+  /**
+   * Back to the beginning.
+   * @param journal whether there is a finished journal, of an UPDATE before: else this one makes the first
+   */
+  reset(journal = false): void {
+    const others = journal ? [[join(this.stateDir, 'alice', 'journal'), Buffer.alloc(0)] as const] : [];
+    this.restore({ mailbox: Buffer.from(this.old), others: new Map(others) });
   }
 
   /** New content for the same file; the state stays. */

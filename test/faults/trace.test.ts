@@ -5,6 +5,7 @@
 import { expect, test } from 'vitest';
 import { runSession } from './child.js';
 import { DELETIONS, MESSAGES, OLD, Scratch, without } from './scratch.js';
+import { NO_TRACER } from './traced.js';
 
 const CALLS = 'openat,pwrite64,ftruncate,fsync,rename,unlink,mkdir,utimensat,close';
 
@@ -53,7 +54,7 @@ async function withScratch(work: (scratch: Scratch) => Promise<void>): Promise<v
   }
 }
 
-test.each(['last', 'all'])('deleting %s: one ftruncate, one fsync, no journal', shape =>
+test.skipIf(NO_TRACER).each(['last', 'all'])('deleting %s: one ftruncate, one fsync, no journal', shape =>
   withScratch(async scratch => {
     process.stdout.write(`${shape} deleted:\n`);
     const marks = DELETIONS.get(shape) ?? [];
@@ -67,40 +68,44 @@ test.each(['last', 'all'])('deleting %s: one ftruncate, one fsync, no journal', 
   }),
 );
 
-test('deleting in the middle: four fsyncs, and the octets that move are written twice', () =>
-  withScratch(async scratch => {
-    process.stdout.write('middle deleted, for the first time:\n');
-    const marks = [4];
-    const first = await changesOf(scratch, marks);
-    expect(scratch.content()).toBe(without(marks));
-    // Once in the life of a mailbox: the names of STATE/USER and of the journal.
-    expect(count(first, 'fsync')).toBeLessThanOrEqual(6);
+test.skipIf(NO_TRACER)(
+  'deleting in the middle: four fsyncs, and the octets that move are written twice',
+  () =>
+    withScratch(async scratch => {
+      process.stdout.write('middle deleted, for the first time:\n');
+      const marks = [4];
+      const first = await changesOf(scratch, marks);
+      expect(scratch.content()).toBe(without(marks));
+      // Once in the life of a mailbox: the names of STATE/USER and of the journal.
+      expect(count(first, 'fsync')).toBeLessThanOrEqual(6);
 
-    process.stdout.write('another time:\n');
-    scratch.reuse(OLD);
-    const again = await changesOf(scratch, marks);
-    expect(scratch.content()).toBe(without(marks));
-    expect(again.filter(({ call }) => call === 'fsync').map(({ path }) => path)).toEqual([
-      'state/alice/journal',
-      'spool/alice',
-      'state/alice/journal',
-      'spool/alice',
-    ]);
-    expect(count(again, 'ftruncate', 'spool/alice')).toBe(1);
-    expect(count(again, 'rename') + count(again, 'mkdir') + count(again, 'openat')).toBe(0);
-    const moved = MESSAGES.slice(4).join('').length;
-    const written = (path: string) =>
-      again
-        .filter(step => step.call === 'pwrite64' && step.path === path)
-        .reduce((sum, { rest }) => sum + Number(rest.split(', ')[0]), 0);
-    expect(written('spool/alice') - moved).toBeLessThanOrEqual(16); // The marker.
-    // Header, phase twice, a hash for each sector, and the sectors around the marker.
-    expect(written('state/alice/journal') - moved).toBeLessThanOrEqual(
-      3 * 512 + 8 * (OLD.length / 512 + 2) + 1024,
-    );
-  }));
+      process.stdout.write('another time:\n');
+      scratch.reuse(OLD);
+      const again = await changesOf(scratch, marks);
+      expect(scratch.content()).toBe(without(marks));
+      expect(again.filter(({ call }) => call === 'fsync').map(({ path }) => path)).toEqual([
+        'state/alice/journal',
+        'spool/alice',
+        'state/alice/journal',
+        'spool/alice',
+      ]);
+      expect(count(again, 'ftruncate', 'spool/alice')).toBe(1);
+      expect(count(again, 'rename') + count(again, 'mkdir') + count(again, 'openat')).toBe(0);
+      const moved = MESSAGES.slice(4).join('').length;
+      const written = (path: string) =>
+        again
+          .filter(step => step.call === 'pwrite64' && step.path === path)
+          .reduce((sum, { rest }) => sum + Number(rest.split(', ')[0]), 0);
+      expect(written('spool/alice') - moved).toBeLessThanOrEqual(16); // The marker.
+      // Header, phase twice, a hash for each sector, and the sectors around the marker.
+      expect(written('state/alice/journal') - moved).toBeLessThanOrEqual(
+        3 * 512 + 8 * (OLD.length / 512 + 2) + 1024,
+      );
+    }),
+);
 
-test('nothing deleted: nothing is written', () =>
+test.skipIf(NO_TRACER)('nothing deleted: nothing is written', () =>
   withScratch(async scratch => {
     expect(await changesOf(scratch, [], true)).toEqual([]);
-  }));
+  }),
+);
