@@ -56,11 +56,16 @@ async function updateHere(scratch: Scratch, marks: readonly number[]): Promise<R
 
 test.skipIf(!mounted)('disk full: OLD and an error, or NEW and ok', async () => {
   const sum = new Tally();
-  for (const [name, marks] of DELETIONS) {
+  const cases = [...DELETIONS].flatMap(([name, marks]) => [
+    { name, marks, journal: false },
+    { name: `${name}, again`, marks, journal: true },
+  ]);
+  for (const { name, marks, journal } of cases) {
     const enough: string[] = [];
     for (let pages = 0; pages <= MOST_PAGES; pages++) {
       resize(16 * 1024 * 1024);
-      const scratch = new Scratch(join(mountPoint, `${name}-${pages}`));
+      const scratch = new Scratch(join(mountPoint, 'scratch'));
+      scratch.reset(journal);
       resize(used() + pages * PAGE);
       const { said, text } = await updateHere(scratch, marks);
       if (said === 'ok') enough.push(`${pages}`);
