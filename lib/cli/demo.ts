@@ -52,7 +52,7 @@ export async function demo(raw: RawOptions): Promise<void> {
     const server = new TcpServer({ ...settings, services, log });
     const bound = await server.listen(settings.listen);
     if (root) {
-      await host.warmUp();
+      await services.warmUp();
       host.becomeUser(nobody(host), nobody(host).gid);
     }
     server.start();

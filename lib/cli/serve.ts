@@ -48,10 +48,17 @@ export async function nativeHost(): Promise<Host> {
   throw new UsageError(`cannot lock mailboxes or check passwords on this host: ${degraded}`, EX.UNAVAILABLE);
 }
 
-/** Finishes what an earlier process left, so that no mail reader sees it half done for long. */
+/**
+ * Finishes what an earlier process left, so that no mail reader sees it half done for long. Never rejects:
+ * what cannot be finished now is, at the next login, finished or that login refused.
+ */
 export async function sweep({ spool, backends }: Service, log: Log): Promise<void> {
-  for await (const result of recoverUsers(spool, backends, await spool.unfinished())) {
-    if (!('failed' in result)) continue;
-    log.write('error', '-', 'recovery-failed', { user: result.user, reason: result.failed.message });
+  try {
+    for await (const result of recoverUsers(spool, backends, await spool.unfinished())) {
+      if (!('failed' in result)) continue;
+      log.write('error', '-', 'recovery-failed', { user: result.user, reason: result.failed.message });
+    }
+  } catch (error) {
+    log.write('error', '-', 'recovery-failed', { reason: String(error) });
   }
 }

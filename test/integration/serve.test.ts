@@ -107,6 +107,19 @@ test('settings from the environment; a flag on the command line wins', async () 
   expect(await client.ask('DELE 1')).toMatch(/^-ERR \[SYS\/PERM\] /);
 });
 
+test('a state directory that cannot be listed is said, and keeps nobody from the mail', async () => {
+  const places = servePlaces({ [USER]: messages(3).join('') });
+  mkdirSync(join(places.state, 'run'), { recursive: true });
+  for (const dir of [places.state, join(places.state, 'run')]) chownSync(dir, SERVED_BY.uid, SERVED_BY.gid);
+  chmodSync(places.state, 0o300);
+  const { server, port } = await serving(places);
+  await server.logged(/Z error - recovery-failed reason=".*EACCES/);
+  const client = await Pop3Client.loggedIn(port, USER, passwordOf(USER));
+  await client.multiline('RETR 1');
+  await client.ok('QUIT');
+  expect(await server.stop()).toBe(0);
+});
+
 describe('self-check at start', () => {
   const warning = (trouble: string, remedy: string) =>
     new RegExp(`Z warn - self-check trouble="${trouble}[^"]*" remedy="[^"]*${remedy}`);

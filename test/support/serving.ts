@@ -3,7 +3,16 @@
  * `nobody` when the tests run as root.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -29,13 +38,13 @@ export interface ServePlaces {
  */
 export function servePlaces(mailboxes: Readonly<Record<string, string | Uint8Array>>): ServePlaces {
   const root = mkdtempSync(join(tmpdir(), 'mbox-pop3d-test-'));
-  onTestFinished(() => {
-    // As an ordinary user, what was made unreadable must be readable to be removed.
-    chmodSync(join(root, 'spool'), 0o700);
-    rmSync(root, { recursive: true, force: true });
-  });
   const { uid, gid } = SERVED_BY;
   const [spool, users, state] = [join(root, 'spool'), join(root, 'users'), join(root, 'state')];
+  onTestFinished(() => {
+    // As an ordinary user, what was made unreadable must be readable to be removed.
+    for (const dir of [spool, state]) if (existsSync(dir)) chmodSync(dir, 0o700);
+    rmSync(root, { recursive: true, force: true });
+  });
   const mailbox = (user: string) => join(spool, user);
   mkdirSync(spool, { mode: 0o700 });
   for (const [user, content] of Object.entries(mailboxes)) {

@@ -43,7 +43,6 @@ test.each<[Record<string, unknown>, object]>([
 });
 
 test.each<[Record<string, unknown>, string]>([
-  [{ users: undefined }, '--users is missing'],
   [{ users: '' }, '--users is missing'],
   [{ users: ['a', 'b'] }, '--users is given more than once'],
   [{ spool: '' }, '--spool is missing'],
