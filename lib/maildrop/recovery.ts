@@ -99,15 +99,15 @@ async function finish(
   if (stat.ino !== header.ino || stat.uid !== header.uid) {
     return conflict(mailbox, journal, header, 'the mailbox file is another one');
   }
-  if (phase === 2 && !(await check.hasMarker())) {
-    // Already cut. What has come since stands where it belongs.
-    await journal.finish();
-    return { did: 'finished' };
-  }
-  if (stat.size < header.oldSize)
-    return conflict(mailbox, journal, header, 'the mailbox is shorter than it was');
-  if (!(await check.matchesFrom(phase === 1 ? header.from : header.newSize))) {
-    return conflict(mailbox, journal, header, 'the mailbox was rewritten by another program');
+  const isShorter = stat.size < header.oldSize;
+  if (isShorter || !(await check.matches(phase))) {
+    // Already cut? Then what has come since stands where it belongs.
+    if (phase === 2 && !(await check.hasMarker())) {
+      await journal.finish();
+      return { did: 'finished' };
+    }
+    const how = isShorter ? 'is shorter than it was' : 'was rewritten by another program';
+    return conflict(mailbox, journal, header, `the mailbox ${how}`);
   }
   const redo = new Redo(mailbox, journal, header, guard);
   if (phase === 1 || !(await redo.finishCut())) await redo.run();
@@ -145,16 +145,21 @@ class MailboxCheck {
     return Buffer.from(await this.mailbox.read(newSize, newSize + marker.length)).equals(marker);
   }
 
-  /** Whether each sector of [start, oldSize) is as it was or as it will be before the cut. */
-  async matchesFrom(start: number): Promise<boolean> {
-    const { oldSize } = this.header;
+  /**
+   * Whether each sector up to the old end is as it was or as it will be before the cut. In phase 2 a sector
+   * after the new end may also be all NUL: ftruncate(2) clears the rest of the last block, which fsync(2)
+   * writes before the new size, so that a power cut between leaves the old size, and no marker.
+   */
+  async matches(phase: 1 | 2): Promise<boolean> {
+    const { from, newSize, oldSize } = this.header;
+    const start = phase === 1 ? from : newSize;
     for await (const run of sectorsOf(this.io, this.mailbox.fd, start, oldSize)) {
-      if (!(await this.#runMatches(run.start, run.octets))) return false;
+      if (!(await this.#runMatches(run.start, run.octets, phase === 2))) return false;
     }
     return true;
   }
 
-  async #runMatches(start: number, sectors: readonly Uint8Array[]): Promise<boolean> {
+  async #runMatches(start: number, sectors: readonly Uint8Array[], orNul: boolean): Promise<boolean> {
     const table = await this.#tableAt(start, sectors.length);
     const end = start + sectors.reduce((sum, { length }) => sum + length, 0);
     let after: Buffer | undefined;
@@ -163,7 +168,7 @@ class MailboxCheck {
       // The table knows a sector from its beginning, or from where the journal begins.
       const known = at % SECTOR === 0 || at === this.header.from;
       const was = known && sectorHash(octets).equals(table.subarray(i * SECTOR_HASH, (i + 1) * SECTOR_HASH));
-      if (!was) {
+      if (!was && !(orNul && octets.every(octet => octet === 0))) {
         after ??= await this.#octetsAfter(start, end);
         if (!after.subarray(at - start, at - start + octets.length).equals(octets)) return false;
       }
