@@ -182,11 +182,12 @@ export class Enumeration {
 
   #judge({ content, failure, why }: Recovered, allowed: readonly Buffer[], found: Found, path: string): void {
     found.states++;
-    const good = content !== undefined && allowed.some(one => one.equals(content));
+    // A tail that the disk lost is no mail: it may go, whole or in part.
+    const good = content !== undefined && allowed.some(one => one.equals(content) || sameMail(one, content));
     const violation = good ? failure : 'content';
     if (violation === undefined) return;
     found.bad.set(violation, (found.bad.get(violation) ?? 0) + 1);
-    if (this.tally.examples.length < 5) {
+    if (this.tally.examples.length < 12) {
       this.tally.examples.push(`${violation}: ${path}: ${why}, ${content?.length} octets`);
     }
   }
@@ -194,4 +195,10 @@ export class Enumeration {
 
 function withMail(contents: readonly Buffer[], mail: Buffer): Buffer[] {
   return contents.map(content => Buffer.concat([content, mail]));
+}
+
+/** Equal but for NULs, where some were expected at all. */
+function sameMail(expected: Buffer, content: Buffer): boolean {
+  if (!expected.includes(0)) return false;
+  return Buffer.from(expected.filter(octet => octet !== 0)).equals(content.filter(octet => octet !== 0));
 }

@@ -42,6 +42,8 @@ export type Interference =
   | 'pretend';
 
 export interface DiskOptions {
+  /** Whether a truncate may clear the rest of its last block before the new size is durable; it may. */
+  readonly clearsBlocks?: boolean;
   readonly interfere?: (call: Call) => Interference | undefined;
   /** Rewrites what reads, writes and fstat carry: for an ablation that no left-out call can make. */
   readonly onRead?: (call: Call, octets: Uint8Array, world: World) => void;
@@ -151,7 +153,8 @@ export class MemoryDisk implements SpoolIo {
     const { path, ino, since } = this.#of(fd);
     return this.#do('truncate', path, { position: size, since: [...since] }, call => {
       since.push(`truncate ${size}`);
-      this.#put(truncated(this.#file(ino), size, this.#tick()), call);
+      const clears = this.options.clearsBlocks ?? true;
+      this.#put(truncated(this.#file(ino), size, this.#tick(), clears), call);
     });
   }
 
@@ -227,6 +230,8 @@ export class MemoryDisk implements SpoolIo {
       if (meddling === undefined) return Promise.resolve(work(call, Number.POSITIVE_INFINITY));
       if (meddling === 'pretend') return Promise.resolve((call.octets?.length ?? undefined) as T);
       if ('atMost' in meddling) return Promise.resolve(work(call, meddling.atMost));
+      // close(2) gives the descriptor back whatever it says.
+      if (name === 'close') work(call, 0);
       if (name === 'sync' && meddling.fate !== undefined) this.#failSync(path, meddling.fate);
       return Promise.reject(failure(meddling.error, path));
     } catch (error) {

@@ -5,11 +5,16 @@
  *   - each 512-octet sector comes back as it was, or in any of the contents it had since (a sector is
  *     atomic, nothing larger is);
  *   - the size comes back as it was, or as any size the file had since, independently of the sectors;
- *     what has grown without its octets reads as NUL, or as what a truncate had not really removed.
+ *     what has grown without its octets reads as NUL, or as what a truncate had not really removed;
+ *   - the rest of the block that a truncate ends in may be cleared though the size did not come through:
+ *     ext4 and XFS clear it in memory, and fsync(2) writes the octets of a file before its size.
  *
  * Values are immutable, so that a snapshot of a whole disk is a reference.
  */
 import { SECTOR } from '../../lib/maildrop/journal-format.js';
+
+/** What file systems keep of a file as one piece. Octets. */
+const BLOCK = 4096;
 
 export interface MemoryFile {
   readonly ino: bigint;
@@ -76,13 +81,18 @@ export function written(file: MemoryFile, from: Uint8Array, at: number, time: bi
   return { ...file, now, sectors, sizes: withSize(file, size), mtimeNs: time, ctimeNs: time };
 }
 
-export function truncated(file: MemoryFile, size: number, time: bigint): MemoryFile {
+/** @param clears whether the rest of the block may be cleared before the size is on the disk */
+export function truncated(file: MemoryFile, size: number, time: bigint, clears = true): MemoryFile {
   if (size === file.now.length) return file;
   if (size > file.now.length) {
     return written(file, Buffer.alloc(size - file.now.length), file.now.length, time);
   }
   const now = file.now.subarray(0, size);
-  return { ...file, now, sizes: withSize(file, size), mtimeNs: time, ctimeNs: time };
+  const sectors = new Map(file.sectors);
+  // File systems clear the rest of the last block, and fsync writes that before the new size.
+  const block = clears ? Math.min(file.now.length, Math.ceil(size / BLOCK) * BLOCK) : size;
+  addVersions(file, sectors, now, size, block);
+  return { ...file, now, sectors, sizes: withSize(file, size), mtimeNs: time, ctimeNs: time };
 }
 
 /** fsync(2) that succeeds. */
@@ -136,6 +146,7 @@ function addVersions(
   start: number,
   end: number,
 ): void {
+  if (start >= end) return;
   for (let index = Math.floor(start / SECTOR); index * SECTOR < end; index++) {
     const content = sectorOf(now, index);
     const versions = sectors.get(index) ?? [];
