@@ -36,13 +36,14 @@ async function flood({ socket }: Pop3Client, chunk: Buffer, total: number): Prom
   return socket.writable;
 }
 
-test('C2: 100 MB without a newline: one -ERR, closed, memory flat, others served meanwhile', async () => {
+test('C2: 100 MB without a newline: at most one -ERR, closed, memory flat, others served meanwhile', async () => {
   const { server, port, before } = await start();
   const client = await Pop3Client.greeted(port);
   const flooding = flood(client, Buffer.alloc(64 * 1024, 'A'), 100 * MiB);
   await serveBob(port);
   expect(await flooding).toBe(false);
-  expect(await client.rest()).toBe('-ERR command line too long\r\n');
+  // We do not wait for a flooder to read it: the reset that ends its writes may overtake the reply.
+  expect(await client.rest()).toMatch(/^(-ERR command line too long\r\n)?$/);
   await serveBob(port);
   expect(server.memory('VmHWM') - before).toBeLessThan(MOST_GROWTH);
 });
