@@ -44,7 +44,8 @@ export function ownDirectory(dir: string, owner: DirectoryOwner, mode: number): 
   }
   const stat = statSync(dir);
   if (!stat.isDirectory()) throw new UsageError(`${dir} is not a directory`, EX.CONFIG);
-  if (stat.uid !== 0 && stat.uid !== owner.uid) {
+  const byGroup = stat.uid === 0 && stat.gid === owner.gid && (stat.mode & 0o070) === 0o070;
+  if (stat.uid !== owner.uid && !byGroup) {
     throw new UsageError(`${dir} is owned by uid ${stat.uid}: chown it to uid ${owner.uid}`, EX.CONFIG);
   }
   if ((stat.mode & 0o002) !== 0) {
