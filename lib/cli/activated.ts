@@ -40,9 +40,7 @@ export async function serveActivated(
   for (const { fd } of given.sockets) await server.listenOn(fd);
   await service.dropRoot();
   server.start();
-  for (const { trouble, remedy } of selfCheck(settings)) {
-    log.write('warn', '-', 'self-check', { trouble, remedy });
-  }
+  for (const finding of selfCheck(settings)) log.write('warn', '-', 'self-check', { ...finding });
   log.write('info', '-', 'ready', { by: given.by, sockets: given.sockets.length });
   host.notify(`READY=1\nSTATUS=serving ${settings.spool}`);
   const swept = settings.readOnly ? Promise.resolve() : sweep(service, log);

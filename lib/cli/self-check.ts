@@ -12,6 +12,8 @@ import { errnoOf } from '../errors.js';
 export interface Finding {
   readonly trouble: string;
   readonly remedy: string;
+  /** Another remedy. */
+  readonly or?: string;
 }
 
 /** Checks, with the ids the server will run with: the spool, the locks, and one mailbox file. */
@@ -70,6 +72,15 @@ function checkUsers({ users }: Settings): Finding[] {
   ];
 }
 
+/**
+ * Exim's appendfile has `group` and `mode`; Postfix creates mailboxes 0600 and has no setting for it. Two
+ * texts, because the log cuts long ones.
+ */
+const MAILBOX_REMEDIES = {
+  remedy: 'chgrp mail, chmod 0660, and have the delivery agent create mailboxes so (Exim: mode = 0660)',
+  or: 'for 0600 (Postfix): CAP_DAC_OVERRIDE as in mbox-pop3d.service, or mbox-pop3d-per-user.socket, or inetd nowait',
+};
+
 /** The first mailbox file that we could not use. */
 function checkMailboxes({ spool, readOnly }: Settings): Finding[] {
   let names: string[];
@@ -90,7 +101,7 @@ function checkMailboxes({ spool, readOnly }: Settings): Finding[] {
       return [
         {
           trouble: `mailbox ${path} cannot be opened${readOnly ? '' : ' for writing'}`,
-          remedy: 'chgrp mail and chmod 0660 the mailboxes, and have the delivery agent create them so',
+          ...MAILBOX_REMEDIES,
         },
       ];
     }

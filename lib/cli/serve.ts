@@ -24,9 +24,7 @@ export async function serve(raw: RawOptions): Promise<void> {
   await service.dropRoot();
   server.start();
 
-  for (const { trouble, remedy } of selfCheck(settings)) {
-    log.write('warn', '-', 'self-check', { trouble, remedy });
-  }
+  for (const finding of selfCheck(settings)) log.write('warn', '-', 'self-check', { ...finding });
   const where = bound.map(({ address, port }) =>
     address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
   );

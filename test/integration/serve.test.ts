@@ -144,11 +144,17 @@ describe('self-check at start', () => {
     expect(places.content(USER)).toBe('');
   });
 
-  test('a mailbox that cannot be opened', async () => {
+  test('a mailbox that cannot be opened: the first is named, with each way out', async () => {
     const places = servePlaces({ [USER]: message(1) });
     chmodSync(places.mailbox(USER), 0);
     const { server, port } = await serving(places);
-    await server.logged(warning(`mailbox ${places.mailbox(USER)} cannot be opened`, 'chmod 0660'));
+    await server.logged(
+      warning(`mailbox ${places.mailbox(USER)} cannot be opened for writing`, 'chmod 0660'),
+    );
+    expect(server.stderr().match(/self-check/g)).toHaveLength(1);
+    expect(server.stderr()).toMatch(
+      / remedy="[^"]*delivery agent[^"]*" or="[^"]*CAP_DAC_OVERRIDE[^"]*inetd nowait"\n/,
+    );
     const client = await Pop3Client.greeted(port);
     await client.ok(`USER ${USER}`);
     expect(await client.ask(`PASS ${passwordOf(USER)}`)).toMatch(/^-ERR \[SYS\/PERM\] /);
