@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { EX, UsageError } from './errors.js';
 import type { Level } from './log.js';
-import { LOCK_METHODS, type LockMethod } from './maildrop/locks.js';
+import { LOCK_METHODS, type LockMethod } from './maildrop/lock-methods.js';
 
 /** Where accounts come from. */
 export const AUTH_BACKENDS = ['users', 'system'] as const;

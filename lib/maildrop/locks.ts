@@ -8,10 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { Dotlock, type DotlockOptions } from './dotlock.js';
+import { LOCK_METHODS, type LockMethod } from './lock-methods.js';
 
-/** In the order in which they are tried. */
-export const LOCK_METHODS = ['dotlock', 'fcntl', 'flock'] as const;
-export type LockMethod = (typeof LOCK_METHODS)[number];
+export type { LockMethod };
 
 export interface LockTarget {
   readonly path: string;

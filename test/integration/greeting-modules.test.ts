@@ -1,0 +1,100 @@
+/**
+ * What a client of inetd waits for: the modules that are loaded when the greeting goes out, by name. A new
+ * one makes every connection slower, so it stands here or it is loaded later, by `import()`.
+ */
+import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { scratchDir } from '../support/mailbox.js';
+import { Nowait } from '../support/nowait.js';
+import { Pop3Client } from '../support/pop3-client.js';
+import { IS_ROOT } from '../support/program.js';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+
+const OURS = [
+  'bin/mbox-pop3d',
+  'lib/cli/authenticator',
+  'lib/cli/inetd',
+  'lib/cli/per-user',
+  'lib/cli/service-user',
+  'lib/cli/state-dir',
+  'lib/cli/stderr-log',
+  'lib/config',
+  'lib/errors',
+  'lib/host/ids',
+  'lib/host/libc',
+  'lib/host/linux',
+  'lib/host/linux-crypt',
+  'lib/host/linux-descriptors',
+  'lib/host/linux-ids',
+  'lib/host/linux-notify',
+  'lib/host/linux-syslog',
+  'lib/host/load',
+  'lib/host/portable',
+  'lib/log',
+  'lib/maildrop/lock-methods',
+  'lib/pop3/arguments',
+  'lib/pop3/authorization',
+  'lib/pop3/capabilities',
+  'lib/pop3/command',
+  'lib/pop3/multiline',
+  'lib/pop3/reply',
+  'lib/pop3/request',
+  'lib/pop3/transaction',
+  'lib/server/connection',
+  'lib/server/given',
+  'lib/server/greeting',
+  'lib/server/login',
+  'lib/server/output',
+  'lib/server/peer',
+  'lib/server/send',
+  'lib/server/session',
+  'lib/server/session-log',
+  'lib/server/session-services',
+  'lib/services',
+];
+
+test('one connection: these modules, koffi, and nothing else before the login', async () => {
+  const root = scratchDir();
+  chmodSync(root, 0o755);
+  const coverage = join(root, 'coverage');
+  for (const name of ['coverage', 'spool']) mkdirSync(join(root, name));
+  // Where there is an account for it, the process parses, and so ends here, as that.
+  chmodSync(coverage, 0o1777);
+  const flags = ['--spool', join(root, 'spool'), '--state-dir', join(root, 'state')];
+  const door = await Nowait.start([process.execPath, join(ROOT, 'dist/bin/mbox-pop3d.js'), ...flags], {
+    env: { NODE_V8_COVERAGE: coverage },
+  });
+  const client = await Pop3Client.greeted(door.port);
+  await client.ok('QUIT');
+  expect(await client.rest()).toBe('');
+  expect(await door.exits()).toEqual([0]);
+
+  const loaded = modulesIn(coverage);
+  const dist = new URL('dist/', `file://${ROOT}`).href;
+  const ours = loaded.filter(url => url.startsWith(dist)).map(url => url.slice(dist.length, -'.js'.length));
+  expect(ours.sort()).toEqual(OURS);
+  const packages = loaded.filter(url => url.includes('/node_modules/'));
+  expect(new Set(packages.map(packageOf))).toEqual(
+    new Set(['koffi', expect.stringMatching(/^@koromix\/koffi-/)]),
+  );
+  expect(
+    loaded.filter(url => /^node:_?(tls|crypto|https?|child_process|worker_threads|zlib)/.test(url)),
+  ).toEqual([]);
+  // As root it is the process that becomes its client's user, with all that takes.
+  expect(readFileSync(join(root, 'state/model'), 'latin1')).toBe(IS_ROOT ? 'per-user\n' : 'shared\n');
+});
+
+/** Of the reports that V8 writes when a process ends: every script it had. */
+function modulesIn(coverage: string): string[] {
+  return readdirSync(coverage).flatMap(name => {
+    const report: { result: { url: string }[] } = JSON.parse(readFileSync(join(coverage, name), 'utf8'));
+    return report.result.map(({ url }) => url);
+  });
+}
+
+function packageOf(url: string): string {
+  const path = url.slice(url.lastIndexOf('/node_modules/') + '/node_modules/'.length);
+  return path.split('/', path.startsWith('@') ? 2 : 1).join('/');
+}
