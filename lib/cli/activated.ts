@@ -3,7 +3,7 @@
  * who connect, as `serve` does, and leaves when nobody has been there for `idle-exit`; the sockets stay
  * with whoever opened them, who starts us again.
  */
-import { type RawOptions, settingsFrom } from '../config.js';
+import type { Settings } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
@@ -18,10 +18,9 @@ import { prepareService } from './service.js';
 export async function serveActivated(
   host: Host,
   log: Log,
-  raw: RawOptions,
+  settings: Settings,
   given: Extract<Given, { is: 'listeners' }>,
 ): Promise<void> {
-  const settings = settingsFrom(raw);
   const ending = new AbortController();
   let diskFailed = false;
   const service = await prepareService(host, log, settings, {

@@ -6,7 +6,7 @@
  *
  * This is not privilege separation: until the drop, the process that parses could become root again.
  */
-import { chownSync, existsSync, lstatSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, lchownSync, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Settings } from '../config.js';
 import { errnoOf, Unavailable } from '../errors.js';
@@ -105,12 +105,13 @@ export class PerUser {
 function makeUserDirectory(dir: string, user: SystemUser): void {
   try {
     mkdirSync(dir, { mode: 0o700 });
-    chownSync(dir, user.uid, user.gid);
   } catch (cause) {
     if (errnoOf(cause) !== 'EEXIST') {
       throw new Unavailable('SYS/TEMP', 'state directory cannot be made', { cause });
     }
   }
+  // Root's: made just now, or by one of us that was killed here. Only root can make anything in STATE.
+  if (lstatSync(dir).uid === 0) lchownSync(dir, user.uid, user.gid);
   const stat = lstatSync(dir);
   if (!stat.isDirectory() || stat.uid !== user.uid || (stat.mode & 0o077) !== 0) {
     throw new Unavailable('SYS/PERM', 'state directory is not owned by its user', { cause: new Error(dir) });

@@ -13,7 +13,7 @@ import { createServices, createSpool, effectiveUid, type Services } from '../ser
 import { type Backends, openBackends } from './authenticator.js';
 import { mailboxOwner } from './per-user.js';
 import { serviceIdentity } from './service-user.js';
-import { claimModel, ownDirectory } from './state-dir.js';
+import { claimModel, ownDirectory, refuseOtherModel } from './state-dir.js';
 
 export interface Service {
   readonly backends: Backends;
@@ -42,6 +42,7 @@ export async function prepareService(
   const owner = identity
     ? { uid: identity.user.uid, gid: identity.gid }
     : { uid: effectiveUid(), gid: process.getegid?.() ?? -1 };
+  refuseOtherModel(settings.stateDir, 'shared');
   for (const dir of [settings.stateDir, settings.runtimeDir]) ownDirectory(dir, owner, 0o700);
   claimModel(settings.stateDir, 'shared');
   const parts = {

@@ -8,13 +8,18 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  constants,
   existsSync,
+  fchmodSync,
+  fstatSync,
   fsyncSync,
-  lstatSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
+  rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -69,7 +74,7 @@ function makeReachable(dir: string, mode: number): boolean {
   }
 }
 
-/** Makes the name of a new directory durable: a journal in it is worth nothing without. */
+/** Makes the name of a new file or directory durable: a journal in it is worth nothing without. */
 export function syncEntry(dir: string): void {
   const fd = openSync(dirname(dir), 'r');
   try {
@@ -79,36 +84,77 @@ export function syncEntry(dir: string): void {
   }
 }
 
-/** @throws UsageError EX_CONFIG when the directory has been used by the other model */
-export function claimModel(stateDir: string, model: Model): void {
-  const path = join(stateDir, 'model');
+/**
+ * Looks before anything else does: the other model owns its directories otherwise, and advice to change
+ * that would be bad advice.
+ * @throws UsageError EX_CONFIG when the directory has been used by the other model
+ */
+export function refuseOtherModel(stateDir: string, model: Model): void {
   const used = modelOf(stateDir);
-  if (used === model) return;
-  if (used !== undefined) {
-    throw new UsageError(
-      `${stateDir} holds the state of a ${used} server, and this one is ${model}: give each its --state-dir`,
-      EX.CONFIG,
-    );
-  }
+  if (used === undefined || used === model) return;
+  throw new UsageError(
+    `${stateDir} holds the state of a ${used} server, and this one is ${model}: give each its --state-dir`,
+    EX.CONFIG,
+  );
+}
+
+/** Writes down whose directory it is from now on. @throws UsageError EX_CANTCREAT, or as `refuseOtherModel` */
+export function claimModel(stateDir: string, model: Model): void {
+  refuseOtherModel(stateDir, model);
+  if (modelOf(stateDir) === model) return;
+  const path = join(stateDir, 'model');
   try {
-    writeFileSync(path, `${model}\n`, { flag: 'wx', mode: 0o644 });
+    writeWhole(path, `${model}\n`);
   } catch (cause) {
+    if (errnoOf(cause) !== 'EEXIST') {
+      throw new UsageError(`cannot create ${path}: ${errnoOf(cause)}`, EX.CANTCREAT, { cause });
+    }
     // Two may start at once: the same model is as good as our own.
-    if (errnoOf(cause) === 'EEXIST' && modelOf(stateDir) === model) return;
-    throw new UsageError(`cannot create ${path}: ${errnoOf(cause)}`, EX.CANTCREAT, { cause });
+    refuseOtherModel(stateDir, model);
   }
 }
 
-/** The model a state directory has been used by, if any. */
+/**
+ * Makes a file that is there with all of its text or not at all: another process that starts now, or after
+ * a power loss, must not find half of it. Whatever our umask, everybody may read it. Throws EEXIST.
+ */
+function writeWhole(path: string, text: string): void {
+  const draft = `${path}.${process.pid}`;
+  rmSync(draft, { force: true }); // Of a process that had our pid, and was killed here.
+  const fd = openSync(draft, 'wx');
+  try {
+    writeFileSync(fd, text);
+    fchmodSync(fd, 0o644);
+    fsyncSync(fd);
+    linkSync(draft, path);
+    syncEntry(path);
+  } finally {
+    closeSync(fd);
+    unlinkSync(draft);
+  }
+}
+
+/**
+ * The model a state directory has been used by, if any.
+ * @throws UsageError EX_CONFIG or EX_NOPERM when that cannot be told
+ */
 export function modelOf(stateDir: string): Model | undefined {
   const path = join(stateDir, 'model');
+  let fd: number;
   try {
-    if (!lstatSync(path).isFile()) throw new UsageError(`${path} is not a file`, EX.CONFIG);
-    const text = readFileSync(path, 'latin1').trim();
+    // The directory may be anybody's still: no link is followed, no FIFO waited for.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return undefined;
+    const code = errnoOf(cause) === 'EACCES' ? EX.NOPERM : EX.CONFIG;
+    throw new UsageError(`cannot read ${path}: ${errnoOf(cause)}`, code, { cause });
+  }
+  try {
+    if (!fstatSync(fd).isFile()) throw new UsageError(`${path} is not a file`, EX.CONFIG);
+    const text = readFileSync(fd, 'latin1').trim();
     if (text === 'shared' || text === 'per-user') return text;
     throw new UsageError(`${path}: neither "shared" nor "per-user"`, EX.CONFIG);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+  } finally {
+    closeSync(fd);
   }
 }

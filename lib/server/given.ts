@@ -33,7 +33,7 @@ export function whatIsGiven(host: Host, explicit: boolean, env: NodeJS.ProcessEn
   delete env.LISTEN_PID;
   delete env.LISTEN_FDS;
   delete env.LISTEN_FDNAMES;
-  if (pid === String(process.pid)) return fromSystemd(host, Number(count), names ?? '');
+  if (pid === String(process.pid)) return fromSystemd(host, count ?? '', names ?? '');
 
   const kind = host.socketKind(0);
   const socket = { fd: 0, name: '' };
@@ -48,9 +48,10 @@ export function whatIsGiven(host: Host, explicit: boolean, env: NodeJS.ProcessEn
   return { is: 'nothing', why: 'descriptor 0 is no socket' };
 }
 
-function fromSystemd(host: Host, count: number, names: string): Given {
-  if (!Number.isInteger(count) || count < 1 || count > MOST_FDS) {
-    return { is: 'nothing', why: `LISTEN_FDS is not a number of sockets: ${count}` };
+function fromSystemd(host: Host, fds: string, names: string): Given {
+  const count = /^[1-9][0-9]?$/.test(fds) ? Number(fds) : 0;
+  if (count < 1 || count > MOST_FDS) {
+    return { is: 'nothing', why: `LISTEN_FDS is not a number of sockets: ${JSON.stringify(fds)}` };
   }
   const named = names.split(':');
   const sockets = Array.from({ length: count }, (_, i) => ({ fd: FIRST_FD + i, name: named[i] ?? '' }));
