@@ -74,7 +74,7 @@ function makeReachable(dir: string, mode: number): boolean {
   }
 }
 
-/** Makes the name of a new file or directory durable: a journal in it is worth nothing without. */
+/** Makes the name of a new directory durable: a journal in it is worth nothing without. */
 export function syncEntry(dir: string): void {
   const fd = openSync(dirname(dir), 'r');
   try {
@@ -127,7 +127,6 @@ function writeWhole(path: string, text: string): void {
     fchmodSync(fd, 0o644);
     fsyncSync(fd);
     linkSync(draft, path);
-    syncEntry(path);
   } finally {
     closeSync(fd);
     unlinkSync(draft);
@@ -145,7 +144,7 @@ export function modelOf(stateDir: string): Model | undefined {
     // The directory may be anybody's still: no link is followed, no FIFO waited for.
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (cause) {
-    if (errnoOf(cause) === 'ENOENT') return undefined;
+    if (['ENOENT', 'ENOTDIR'].includes(errnoOf(cause) ?? '')) return undefined;
     const code = errnoOf(cause) === 'EACCES' ? EX.NOPERM : EX.CONFIG;
     throw new UsageError(`cannot read ${path}: ${errnoOf(cause)}`, code, { cause });
   }
