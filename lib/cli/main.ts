@@ -51,7 +51,10 @@ function parser(args: readonly string[]) {
   const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string };
   return yargs([...args])
     .scriptName('mbox-pop3d')
-    .usage('$0 COMMAND\n\nThe flat-file mbox POP3 server. See mbox-pop3d(8).')
+    .usage(
+      '$0 [COMMAND]\n\nThe flat-file mbox POP3 server. See mbox-pop3d(8).\n' +
+        'Without a command it serves the socket that inetd or systemd has given it.',
+    )
     .command(
       'serve',
       'serve a mail spool, in the foreground',

@@ -4,7 +4,8 @@
 # no port of it is used. Needs root, overlayfs, systemd-nspawn.
 #
 # usage: unshare --mount boot.sh SCRATCH NODE
-#   SCRATCH  has what goes in: package/ is the installed package, results/ gets what comes out
+#   SCRATCH  has what goes in: package/ is the installed package, results/ has the set-up of the README, and
+#            gets what comes out
 set -euo pipefail
 scratch=$1
 node=$2
@@ -17,7 +18,7 @@ mkdir "$scratch"/disk/{upper,work,root}
 root=$scratch/disk/root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/disk/upper,workdir=$scratch/disk/work" "$root"
 
-# Not what is set up on this host.
+# Not what is set up on this host; and no service of it is started.
 : >"$root/etc/machine-id"
 rm -rf "$root"/etc/mbox-pop3d "$root"/var/lib/mbox-pop3d* "$root"/var/mail/* "$root"/var/log/journal
 rm -rf "$root"/etc/systemd/system/*.wants/* "$root"/usr/lib/node_modules/mbox-pop3d
@@ -27,12 +28,6 @@ mkdir -p "$root/usr/lib/node_modules"
 cp -a "$scratch/package" "$root/usr/lib/node_modules/mbox-pop3d"
 rm -f "$root/usr/bin/node"
 cp "$node" "$root/usr/bin/node"
-etc=$root/usr/lib/node_modules/mbox-pop3d/etc
-cp "$etc"/systemd/* "$root/etc/systemd/system/"
-mkdir -p "$root/etc/sysusers.d" "$root/etc/tmpfiles.d"
-cp "$etc"/sysusers.d/* "$root/etc/sysusers.d/"
-cp "$etc"/tmpfiles.d/* "$root/etc/tmpfiles.d/"
-
 cp "$here/session.mjs" "$here/in-machine.sh" "$scratch/results/"
 cat >"$root/etc/systemd/system/doors.service" <<UNIT
 [Unit]

@@ -1,8 +1,10 @@
 #!/bin/bash
-# Runs inside the booted machine, as root, with everything installed: takes both set-ups of systemd from
-# nothing to mail that is read and deleted. Each step's output is a file in /results.
+# Runs inside the booted machine, as root, with the program in place and nothing else: sets up systemd as the
+# README says, then the other ways, each to mail that is read and deleted. Each step's output is a file
+# in /results.
 cd /results || exit 1
-program=/usr/lib/node_modules/mbox-pop3d
+etc=/usr/lib/node_modules/mbox-pop3d/etc
+password='sesame, öffne dich'
 
 fill() { # OWNER MODE: alice's mailbox, two messages
   printf 'From bob@example.net Mon Jan  5 10:0%d:00 2026\nSubject: %s\n\nHello.\n\n' 0 one 1 two >/var/mail/alice
@@ -10,26 +12,33 @@ fill() { # OWNER MODE: alice's mailbox, two messages
   chmod "$2" /var/mail/alice
 }
 session() { # NAME: one session as alice, and what is left of her mailbox
-  timeout 30 /usr/bin/node /results/session.mjs alice 'sesame, öffne dich' >"$1.session" 2>&1
+  timeout 30 /usr/bin/node /results/session.mjs alice "$password" >"$1.session" 2>&1
   cat /var/mail/alice >"$1.mailbox"
   ls -ln /var/mail >"$1.spool"
 }
-log_of() { journalctl --no-pager --quiet --output=json --output-fields=PRIORITY,MESSAGE --unit="$1"; }
+log_of() { journalctl --no-pager --quiet --output=json --output-fields=PRIORITY,MESSAGE,SYSLOG_FACILITY "$@"; }
 stop() { # UNIT...: how they ended
   timeout 30 systemctl stop "$@"
   systemctl show --property=Id,Result,ExecMainStatus "$@"
 }
 
+useradd --uid 4001 --no-create-home alice
+echo "alice:$password" | chpasswd --crypt-method YESCRYPT
+
+# A process for each user, with the accounts of the system: the README's set-up, line by line.
+(set -ex && . /results/set-up.sh) >set-up 2>&1 && echo "set up" >>set-up
 id mbox-pop3d >account 2>&1
 stat -c '%U:%G %a' /etc/mbox-pop3d >directory 2>&1
-useradd --uid 4001 --no-create-home alice
-echo 'alice:sesame, öffne dich' | chpasswd --crypt-method YESCRYPT
-systemd-analyze security --no-pager mbox-pop3d.service >security 2>&1
+fill alice:alice 600
+session per-user
+systemctl start mbox-pop3d-per-user-recover.service
+log_of --unit=mbox-pop3d-per-user-recover.service >per-user.recover
+stop mbox-pop3d-per-user.socket >per-user.end
+log_of --unit='mbox-pop3d-per-user@*.service' >per-user.log
 
 # The shared server: accounts of its users file.
 getent shadow alice | cut -d: -f1,2 >/etc/mbox-pop3d/users
-chown root:mail /etc/mbox-pop3d/users
-chmod 640 /etc/mbox-pop3d/users
+systemd-tmpfiles --create mbox-pop3d.conf
 fill alice:mail 660
 systemctl start mbox-pop3d.socket
 session shared
@@ -46,18 +55,36 @@ done
 systemctl daemon-reload
 session override
 systemctl start mbox-pop3d-recover.service
-log_of mbox-pop3d-recover.service >override.recover
+log_of --unit=mbox-pop3d-recover.service >override.recover
 stop mbox-pop3d.socket mbox-pop3d.service >override.end
-log_of mbox-pop3d.service >shared.log
+log_of --unit=mbox-pop3d.service >shared.log
 
-# A process for each user: the accounts of the system.
-fill alice:alice 600
-systemctl start mbox-pop3d-per-user.socket
-session per-user
-systemctl start mbox-pop3d-per-user-recover.service
-log_of mbox-pop3d-per-user-recover.service >per-user.recover
-stop mbox-pop3d-per-user.socket >per-user.end
-log_of 'mbox-pop3d-per-user@*.service' >per-user.log
+# The lines for inetd and xinetd, as they stand there.
+by_inetd() { # NAME PROGRAM ARGUMENT...
+  local name=$1
+  shift
+  systemd-run --quiet --unit="$name" "$@"
+  for _ in {1..100}; do
+    grep -qs ':006E 0\+:0000 0A' /proc/net/tcp /proc/net/tcp6 && break
+    sleep 0.1
+  done
+  session "$name"
+  systemctl stop "$name.service"
+}
+if command -v inetd; then
+  fill alice:alice 600
+  grep ^pop3 $etc/inetd.conf.example >/etc/inetd.conf
+  by_inetd nowait inetd -i /etc/inetd.conf
+  fill alice:mail 660
+  sed -n 's/^#pop3/pop3/p' $etc/inetd.conf.example >/etc/inetd.conf
+  by_inetd wait inetd -i /etc/inetd.conf
+fi
+if command -v xinetd; then
+  fill alice:alice 600
+  by_inetd xinetd xinetd -dontfork -f $etc/xinetd.d/pop3
+fi
+log_of --identifier=mbox-pop3d >inetd.log
+
 ls -lnR /var/lib/mbox-pop3d /var/lib/mbox-pop3d-per-user >state 2>&1
 systemctl --no-pager --no-legend --failed >failed 2>&1
-ls "$program" >/dev/null && echo done >end
+echo done >end

@@ -1,11 +1,11 @@
 /**
  * Boots a second systemd in namespaces of its own, over a throw-away copy of this host's root file system,
- * with the program and `etc/` installed as the README says; in-machine.sh then goes through the set-ups. So
- * the units run as they will: their account, file system, network, capabilities and system call filter are
- * the real ones of the service manager.
+ * with the program installed; in-machine.sh then takes the README's way to set it up, and the others, each to mail
+ * that is read and deleted. So the units run as they will: their account, file system, network, capabilities
+ * and system call filter are the real ones of the service manager.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -18,9 +18,7 @@ export const ETC = join(HERE, '../../etc');
 /** Why no machine can be booted here, or undefined. */
 export function whyNoMachine(): string | undefined {
   if (!IS_ROOT) return 'only root can boot a machine';
-  const missing = ['systemd-nspawn', 'unshare', 'useradd'].filter(
-    name => spawnSync('sh', ['-c', `command -v ${name}`]).status !== 0,
-  );
+  const missing = ['systemd-nspawn', 'unshare', 'useradd'].filter(name => !isInstalled(name));
   // .ci/run installs them: there it is a failure.
   if (missing.length > 0 && process.env.CI !== 'true') return `not installed: ${missing.join(', ')}`;
   const mounts =
@@ -28,6 +26,10 @@ export function whyNoMachine(): string | undefined {
     'mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r';
   const probe = spawnSync('unshare', ['--mount', 'sh', '-c', mounts], { encoding: 'utf8' });
   return probe.status === 0 ? undefined : `no mount namespace with overlayfs here: ${probe.stderr.trim()}`;
+}
+
+export function isInstalled(program: string): boolean {
+  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
 }
 
 /** What in-machine.sh left, by name. */
@@ -42,6 +44,7 @@ export async function bootMachine(): Promise<Results> {
     mkdirSync(installed);
     installInto(installed);
     cpSync(ETC, join(installed, 'etc'), { recursive: true });
+    writeFileSync(join(results, 'set-up.sh'), setUpOfReadme());
     const args = ['--mount', 'bash', join(HERE, 'boot.sh'), scratch, process.execPath];
     const console = await promisify(execFile)('unshare', args, {
       timeout: 150_000,
@@ -65,4 +68,12 @@ export async function bootMachine(): Promise<Results> {
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** The README's lines from nothing to first mail under systemd, less fetching the program and reading mail. */
+function setUpOfReadme(): string {
+  const readme = readFileSync(join(HERE, '../../README.md'), 'utf8');
+  const block = /^### systemd$.*?^```sh\n(.*?)^```$/ms.exec(readme)?.[1];
+  if (block === undefined) throw new Error('no set-up for systemd in the README');
+  return block.replaceAll(/^(npm|curl) .*\n/gm, '');
 }

@@ -1,10 +1,13 @@
-/** `etc/systemd` as a service manager reads it, and as it runs under one. */
+/**
+ * `etc/` as the programs that it is for read it, and as it runs under them: the README's set-up of systemd, the
+ * other units, the lines for inetd and xinetd.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { bootMachine, ETC, type Results, whyNoMachine } from './machine.js';
+import { bootMachine, ETC, isInstalled, type Results, whyNoMachine } from './machine.js';
 
 const UNITS = join(ETC, 'systemd');
 const NO_SYSTEMD =
@@ -94,15 +97,16 @@ describe.skipIf(NO_MACHINE)('run by a real systemd', () => {
     results(`${name}.session`)
       .split('\n')
       .filter(line => line.startsWith('S: '));
-  /** What the server said in the journal, with its priority, without what systemd said. */
-  const logged = (name: string) =>
+  /** The journal, with priorities. */
+  const logged = (name: string) => entries(name).map(({ PRIORITY, MESSAGE }) => `<${PRIORITY}>${MESSAGE}`);
+  const entries = (name: string) =>
     results(name)
-      .trim()
       .split('\n')
-      .map(line => JSON.parse(line) as { PRIORITY: string; MESSAGE: string })
-      .map(({ PRIORITY, MESSAGE }) => `<${PRIORITY}>${MESSAGE}`);
+      .filter(line => line !== '')
+      .map(line => JSON.parse(line) as { PRIORITY: string; MESSAGE: string; SYSLOG_FACILITY?: string });
 
-  test('the account and the directory of the users file are made at boot', () => {
+  test("the README's set-up works line by line, and makes the account and the users file's directory", () => {
+    expect(results('set-up')).toMatch(/^set up\n$/m);
     expect(results('account')).toMatch(/^uid=\d+\(mbox-pop3d\) gid=\d+\(mail\) groups=\d+\(mail\)$/m);
     expect(results('directory')).toBe('root:mail 750\n');
   });
@@ -173,6 +177,24 @@ describe.skipIf(NO_MACHINE)('run by a real systemd', () => {
     expect(logged('override.recover')).toContainEqual('<6>no interrupted update');
     expect(logged('per-user.recover')).toContainEqual('<6>no interrupted update');
   });
+
+  const DOORS = [
+    ['nowait', 'inetd', '-rw------- 1 4001 4001', /^4001 4001 4001 4001$/],
+    ['wait', 'inetd', '-rw-rw---- 1 4001', /^([1-9]\d*)(?<!\b4001)( \1){3}$/],
+    ['xinetd', 'xinetd', '-rw------- 1 4001 4001', /^4001 4001 4001 4001$/],
+  ] as const;
+  for (const [name, program, mode, uids] of DOORS) {
+    test.skipIf(!isInstalled(program) && process.env.CI !== 'true')(`the line for ${name} of etc/`, () => {
+      expect(said(name).slice(1)).toEqual(CONVERSATION);
+      expect(results(`${name}.mailbox`)).toBe(SECOND);
+      expect(results(`${name}.spool`)).toMatch(new RegExp(`^${mode} .* alice$`, 'm'));
+      const server = serverIn(results(`${name}.session`), 'after');
+      expect(server.Uid).toMatch(uids);
+      expect(server).toMatchObject({ CapPrm: NONE, CapEff: NONE, CapAmb: NONE });
+      const mail = expect.objectContaining({ SYSLOG_FACILITY: '2', PRIORITY: '6' });
+      expect(entries('inetd.log')).toContainEqual(mail);
+    });
+  }
 
   test('each model has a state directory, which nobody else can read', () => {
     const state = results('state');

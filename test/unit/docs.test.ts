@@ -26,8 +26,8 @@ test('the manual page describes no option that does not exist', () => {
 });
 
 test('the README mentions no option that does not exist', () => {
-  // Options of other programs: useradd's and chown's are in the same text.
-  const others = ['system', 'gid', 'no-create-home'];
+  // Options of other programs in the same text: useradd, systemctl, systemd-tmpfiles.
+  const others = ['system', 'gid', 'no-create-home', 'shell', 'now', 'create'];
   const mentioned = [...readme.matchAll(/(?<=[\s`(])--([a-z][a-z-]*)/g)].map(match => match[1]!);
   expect(mentioned.length).toBeGreaterThan(0);
   expect(mentioned.filter(name => !(name in OPTIONS) && !others.includes(name))).toEqual([]);
