@@ -28,6 +28,11 @@ mkdir -p "$root/usr/lib/node_modules"
 cp -a "$scratch/package" "$root/usr/lib/node_modules/mbox-pop3d"
 rm -f "$root/usr/bin/node"
 cp "$node" "$root/usr/bin/node"
+# They may be unpacked anywhere.
+for name in inetd xinetd; do
+  if path=$(command -v "$name"); then cp "$path" "$root/usr/local/sbin/$name"; fi
+done
+
 cp "$here/session.mjs" "$here/in-machine.sh" "$scratch/results/"
 cat >"$root/etc/systemd/system/doors.service" <<UNIT
 [Unit]
