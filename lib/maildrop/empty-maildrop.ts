@@ -5,7 +5,7 @@ export class EmptyMaildrop implements Maildrop {
   readonly messages = 0;
   #released: Promise<void> | undefined;
 
-  constructor(private readonly releaseSession: () => Promise<void>) {}
+  constructor(private readonly giveBack: () => Promise<void>) {}
 
   octets(n: number): number {
     return this.#none(n);
@@ -38,7 +38,7 @@ export class EmptyMaildrop implements Maildrop {
   }
 
   release(): Promise<void> {
-    this.#released ??= this.releaseSession();
+    this.#released ??= this.giveBack();
     return this.#released;
   }
 

@@ -112,8 +112,9 @@ export class Journal {
       if (!placed) await this.#drop(error, () => io.unlink(temporary));
       throw error;
     }
-    await this.close();
+    const former = this.#fd;
     this.#fd = fd;
+    if (former !== undefined) await io.close(former);
     return header;
   }
 

@@ -34,7 +34,8 @@ export interface Snapshot {
 
 export interface MaildropOptions {
   readonly readOnly: boolean;
-  readonly releaseSession: () => Promise<void>;
+  /** Gives back the mailbox file, the journal and all locks. */
+  readonly release: () => Promise<void>;
   readonly onDiskFailure: () => void;
 }
 
@@ -98,17 +99,8 @@ export class MboxMaildrop implements Maildrop {
   }
 
   release(): Promise<void> {
-    this.#closed ??= this.#close();
+    this.#closed ??= this.options.release();
     return this.#closed;
-  }
-
-  async #close(): Promise<void> {
-    try {
-      await this.state.journal.close();
-      await this.snapshot.access.close();
-    } finally {
-      await this.options.releaseSession();
-    }
   }
 
   async *#wire(n: number, form: WireForm): AsyncGenerator<Uint8Array> {

@@ -18,7 +18,7 @@ import { MailboxAccess } from './mailbox-access.js';
 import { changeBetween } from './mailbox-file.js';
 import { MboxMaildrop, type Snapshot } from './maildrop.js';
 import { logRecovery, type RecoveryReport, recover } from './recovery.js';
-import { lockSession } from './session-lock.js';
+import { lockSession, type SessionLock } from './session-lock.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
 
 export interface MaildropSettings {
@@ -93,15 +93,13 @@ export class Spool {
     const session = await lockSession(deps.io, deps.host, settings.runtimeDir, mailboxPath, peer);
     const journal = this.#journalOf(account);
     let access: MailboxAccess | undefined;
+    const release = () => this.#giveBack(journal, access, session);
     try {
       await deps.becomeOwner?.(account);
       access = await this.#openLocked(account);
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, access, journal);
-      if (access === undefined) {
-        await journal.close();
-        return new EmptyMaildrop(() => session.release());
-      }
+      if (access === undefined) return new EmptyMaildrop(release);
       const snapshot = await takeSnapshot(access);
       this.#scheduleYield(access, lockedAt);
       const memory = new UniqueIdMemory(deps.io, join(settings.stateDir, account.user));
@@ -110,14 +108,12 @@ export class Spool {
         { journal, memory },
         {
           readOnly: settings.readOnly,
-          releaseSession: () => session.release(),
+          release,
           onDiskFailure: deps.onDiskFailure ?? (() => {}),
         },
       );
     } catch (error) {
-      await journal.close();
-      await access?.close();
-      await session.release();
+      await release();
       throw asUnavailable(error, deps.becomeOwner !== undefined);
     }
   }
@@ -138,8 +134,7 @@ export class Spool {
     } catch (error) {
       throw asUnavailable(error);
     } finally {
-      await journal.close();
-      await access?.close();
+      await this.#giveBack(journal, access);
     }
   }
 
@@ -175,6 +170,21 @@ export class Spool {
       lockTimeout: settings.lockTimeout,
       onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
     });
+  }
+
+  /**
+   * Gives back everything a session holds, also when one of them fails: close(2) frees the descriptor
+   * whatever it says, and what had to be on the disk was synced before, so the client is told nothing.
+   */
+  async #giveBack(journal: Journal, access?: MailboxAccess, session?: SessionLock): Promise<void> {
+    const steps = [() => journal.close(), () => access?.close(), () => session?.release()];
+    for (const step of steps) {
+      try {
+        await step();
+      } catch (error) {
+        this.deps.log.write('error', '-', 'close-failed', { reason: String(error) });
+      }
+    }
   }
 
   /** No session starts while an UPDATE is unfinished: what it would show is neither old nor new. */
