@@ -6,7 +6,7 @@ import { MAILBOXES, without } from './mailboxes.js';
 import { update, worldWith } from './sessions.js';
 import { Table } from './table.js';
 
-const { messages } = MAILBOXES[3]!;
+const { messages } = MAILBOXES[2]!;
 const table = new Table('without');
 
 test.each(ABLATIONS)('without $name', async ({ name, later, options, harmless }) => {

@@ -187,7 +187,7 @@ export class Enumeration {
     const violation = good ? failure : 'content';
     if (violation === undefined) return;
     found.bad.set(violation, (found.bad.get(violation) ?? 0) + 1);
-    if (this.tally.examples.length < 12) {
+    if (this.tally.examples.length < 5) {
       this.tally.examples.push(`${violation}: ${path}: ${why}, ${content?.length} octets`);
     }
   }

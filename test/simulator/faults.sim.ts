@@ -71,10 +71,8 @@ afterAll(() => table.row('sum', sumOf(tallies)));
 interface Outcomes {
   ok: number;
   refused: number;
-  /** Told -ERR, and yet it was done without anything left to do. */
+  /** At which calls -ERR was said although the mailbox reads as it should become. */
   readonly doneNevertheless: Set<string>;
-  /** Left a descriptor open. */
-  readonly leaks: Set<string>;
 }
 
 async function everyFault(
@@ -84,12 +82,12 @@ async function everyFault(
   fresh: Buffer,
   old: Buffer | undefined,
 ): Promise<Outcomes> {
-  const outcomes: Outcomes = { ok: 0, refused: 0, doneNevertheless: new Set(), leaks: new Set() };
+  const outcomes: Outcomes = { ok: 0, refused: 0, doneNevertheless: new Set() };
   const enumeration = new Enumeration(tally, LIMITS, {}, MAIL);
   for (const call of await callsOf(options => program(start, options))) {
     for (const { name, interfere } of faultsAt(call)) {
       const run = await program(start, { interfere });
-      if (run.disk.openFiles > 0) outcomes.leaks.add(name);
+      expect(run.disk.openFiles, name).toBe(0);
       const ok = run.error === undefined;
       const point: CrashPoint = { world: run.world, after: name, torn: false };
       await enumeration.crashes([point], ok || old === undefined ? [fresh] : [old, fresh]);
@@ -110,44 +108,42 @@ describe.each([
   ['the first', [1]],
   ['all but the last', [1, 2]],
 ])('UPDATE deleting %s', (name, deleted) => {
-  test.each([undefined, Buffer.alloc(0)])('journal %s', async journal => {
+  test.each([
+    ['the first time', undefined],
+    ['later', Buffer.alloc(0)],
+  ])('%s', async (when, journal) => {
     const tally = newTally();
-    const outcomes = await everyFault(
+    const { ok, refused, doneNevertheless } = await everyFault(
       tally,
       worldWith(OLD, journal),
-      (world, options) => update(world, deleted, options),
+      // A suffix that is half cut is a matter of its own: see crash.sim.ts.
+      (world, options) => update(world, deleted, { ...options, clearsBlocks: name !== 'a suffix' }),
       without(messages, deleted),
       OLD,
     );
-    table.row(`UPDATE deleting ${name}, ${journal ? 'later' : 'first'}`, tally);
-    console.log(
-      outcomes.ok,
-      outcomes.refused,
-      [...outcomes.doneNevertheless].join('; '),
-      outcomes.leaks.size,
-      tally.examples,
-    );
+    table.row(`UPDATE deleting ${name}, ${when}`, tally);
+    console.log(`  of ${ok + refused} sessions ${ok} got +OK`);
     tallies.push(tally);
     expect(tally.examples).toEqual([]);
+    // The cut may not be on the disk, or the journal is left for recovery to finish: only then.
+    for (const call of doneNevertheless)
+      expect(call).toMatch(/^(sync \/alice|truncate .*\/journal(\.new)?)$/);
   });
 });
 
-describe('recovery', () => {
+test('recovery from a crash after each step', async () => {
   const deleted = [1];
-  test('of every crash', async () => {
-    const tally = newTally();
-    const start = worldWith(OLD);
-    const { points } = await crashPointsOf(start, {}, options => update(start, deleted, options));
-    const committed = points.findIndex(({ after }) => after.startsWith('rename'));
-    for (const { world } of points.slice(committed).filter(({ torn }) => !torn)) {
-      for (const mail of MAIL) {
-        const fresh = Buffer.concat([without(messages, deleted), mail]);
-        await everyFault(tally, delivered(world, mail), recovery, fresh, Buffer.concat([OLD, mail]));
-      }
+  const tally = newTally();
+  const start = worldWith(OLD);
+  const { points } = await crashPointsOf(start, {}, options => update(start, deleted, options));
+  const committed = points.findIndex(({ after }) => after.startsWith('rename'));
+  for (const { world } of points.slice(committed).filter(({ torn }) => !torn)) {
+    for (const mail of MAIL) {
+      const fresh = Buffer.concat([without(messages, deleted), mail]);
+      await everyFault(tally, delivered(world, mail), recovery, fresh, Buffer.concat([OLD, mail]));
     }
-    table.row('recovery', tally);
-    console.log(tally.examples);
-    tallies.push(tally);
-    expect(tally.examples).toEqual([]);
-  });
+  }
+  table.row('recovery', tally);
+  tallies.push(tally);
+  expect(tally.examples).toEqual([]);
 });

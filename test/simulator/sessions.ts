@@ -9,6 +9,7 @@ import { Journal } from '../../lib/maildrop/journal.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
 import { maildropOpener } from '../../lib/maildrop/open.js';
 import { type RecoveryReport, recover } from '../../lib/maildrop/recovery.js';
+import type { Maildrop } from '../../lib/pop3/ports.js';
 import { type DiskOptions, MemoryDisk } from './memory-disk.js';
 import { seedNonces } from './nonces.js';
 import { durableFile, type MemoryFile, synced, written } from './unsynced.js';
@@ -71,12 +72,29 @@ export interface Run<T> {
   readonly error?: unknown;
 }
 
-/** A session that opens the mailbox, marks messages and says QUIT. The result says whether that was +OK. */
+/** A session that opens the mailbox, marks messages and says QUIT. It has a result if that was +OK. */
 export function update(
   world: World,
   marked: readonly number[],
   options: RunOptions = {},
 ): Promise<Run<true>> {
+  return session(world, options, async maildrop => {
+    for (const n of marked) await maildrop.mark(n);
+    await maildrop.update();
+    return true as const;
+  });
+}
+
+/** A session that says UIDL. */
+export function uniqueIds(world: World): Promise<Run<readonly string[]>> {
+  return session(world, {}, maildrop => maildrop.uniqueIds());
+}
+
+function session<T>(
+  world: World,
+  options: RunOptions,
+  client: (maildrop: Maildrop) => Promise<T>,
+): Promise<Run<T>> {
   return run(world, options, async io => {
     const open = maildropOpener(
       { io, host, log: silentLog },
@@ -93,12 +111,10 @@ export function update(
     );
     const maildrop = await open({ user: 'alice' }, { address: '192.0.2.7', port: 40000 });
     try {
-      for (const n of marked) await maildrop.mark(n);
-      await maildrop.update();
+      return await client(maildrop);
     } finally {
       await maildrop.release();
     }
-    return true as const;
   });
 }
 
@@ -110,8 +126,7 @@ export function recovery(world: World, options: RunOptions = {}): Promise<Run<Re
     try {
       return await recover(mailbox, journal, async () => {});
     } finally {
-      await journal.close();
-      await mailbox?.close();
+      await journal.close().finally(() => mailbox?.close());
     }
   });
 }

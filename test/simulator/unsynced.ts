@@ -26,6 +26,11 @@ export interface MemoryFile {
   readonly now: Buffer;
   /** What survives a power cut if nothing else does. */
   readonly disk: Buffer;
+  /**
+   * What it may come back as instead, oldest first: it was truncated to nothing since. Its blocks are free
+   * then, and what is written gets others, so octets from before and after never mix.
+   */
+  readonly formers: readonly Buffer[];
   /** Sizes the file had since the last fsync, oldest first. */
   readonly sizes: readonly number[];
   /** Contents that sectors had since, oldest first, padded with NUL to a whole sector. */
@@ -53,6 +58,7 @@ export function durableFile(
     nlink: 1,
     now: octets,
     disk: octets,
+    formers: [],
     sizes: [],
     sectors: NO_SECTORS,
     atimeNs: 1n,
@@ -87,6 +93,11 @@ export function truncated(file: MemoryFile, size: number, time: bigint, clears =
   if (size > file.now.length) {
     return written(file, Buffer.alloc(size - file.now.length), file.now.length, time);
   }
+  if (size === 0) {
+    const formers = [...file.formers, file.disk, ...(file.disk === file.now ? [] : [file.now])];
+    const empty = { now: EMPTY, disk: EMPTY, sizes: [], sectors: NO_SECTORS };
+    return { ...file, ...empty, formers, mtimeNs: time, ctimeNs: time };
+  }
   const now = file.now.subarray(0, size);
   const sectors = new Map(file.sectors);
   // File systems clear the rest of the last block, and fsync writes that before the new size.
@@ -99,7 +110,13 @@ export function truncated(file: MemoryFile, size: number, time: bigint, clears =
 export function synced(file: MemoryFile): MemoryFile {
   if (isClean(file)) return file;
   const disk = image(file, file.sizes.length, index => file.sectors.get(index)!.length);
-  return { ...file, disk: disk.equals(file.now) ? file.now : disk, sizes: [], sectors: NO_SECTORS };
+  return {
+    ...file,
+    disk: disk.equals(file.now) ? file.now : disk,
+    formers: [],
+    sizes: [],
+    sectors: NO_SECTORS,
+  };
 }
 
 /**
@@ -116,7 +133,7 @@ export function syncFailed(
 }
 
 export function isClean(file: MemoryFile): boolean {
-  return file.sizes.length === 0 && file.sectors.size === 0;
+  return file.formers.length === 0 && file.sizes.length === 0 && file.sectors.size === 0;
 }
 
 /**

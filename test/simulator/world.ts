@@ -43,6 +43,7 @@ export function applied(names: ReadonlyMap<string, bigint>, changes: readonly Ch
 type Slot =
   | { readonly of: 'sector'; readonly ino: bigint; readonly index: number; readonly choices: number }
   | { readonly of: 'size'; readonly ino: bigint; readonly choices: number }
+  | { readonly of: 'former'; readonly ino: bigint; readonly choices: number }
   | { readonly of: 'change'; readonly path: string; readonly index: number; readonly choices: number };
 
 function slotsOf(world: World): Slot[] {
@@ -51,6 +52,7 @@ function slotsOf(world: World): Slot[] {
     for (const [index, versions] of file.sectors) {
       slots.push({ of: 'sector', ino, index, choices: versions.length + 1 });
     }
+    if (file.formers.length > 0) slots.push({ of: 'former', ino, choices: file.formers.length + 1 });
     if (file.sizes.length > 0) slots.push({ of: 'size', ino, choices: file.sizes.length + 1 });
   }
   for (const [path, { changes }] of world.directories) {
@@ -111,12 +113,14 @@ function* sampleOfChoices(
 
 function afterPowerCut(world: World, slots: readonly Slot[], choice: readonly number[]): World {
   const sizes = new Map<bigint, number>();
+  const formers = new Map<bigint, number>();
   const sectors = new Map<string, number>();
   const kept = new Map<string, Change[]>();
   for (const [i, slot] of slots.entries()) {
     const chosen = choice[i]!;
     if (chosen === 0) continue;
     if (slot.of === 'size') sizes.set(slot.ino, chosen);
+    else if (slot.of === 'former') formers.set(slot.ino, chosen);
     else if (slot.of === 'sector') sectors.set(`${slot.ino} ${slot.index}`, chosen);
     else {
       const change = world.directories.get(slot.path)!.changes[slot.index]!;
@@ -145,8 +149,10 @@ function afterPowerCut(world: World, slots: readonly Slot[], choice: readonly nu
       files.set(ino, file);
       continue;
     }
-    const octets = image(file, sizes.get(ino) ?? 0, index => sectors.get(`${ino} ${index}`) ?? 0);
-    files.set(ino, { ...file, now: octets, disk: octets, sizes: [], sectors: new Map() });
+    const octets =
+      file.formers[formers.get(ino) ?? 0] ??
+      image(file, sizes.get(ino) ?? 0, index => sectors.get(`${ino} ${index}`) ?? 0);
+    files.set(ino, { ...file, now: octets, disk: octets, formers: [], sizes: [], sectors: new Map() });
   }
   return { files, directories, nonces: world.nonces };
 }
@@ -175,6 +181,7 @@ function fileKey(file: MemoryFile | undefined): string {
   if (known !== undefined) return known;
   let key = short(file.now);
   if (file.disk !== file.now) key += `<${short(file.disk)}`;
+  if (file.formers.length > 0) key += `~${file.formers.map(short).join()}`;
   if (file.sizes.length > 0) key += `#${file.sizes.join()}`;
   for (const [index, versions] of file.sectors) key += `@${index}${versions.map(short).join()}`;
   const { kind, uid, mode, nlink } = file;
