@@ -44,6 +44,8 @@ const USAGE = 'a command is needed: serve, demo or recover (see --help), or a so
  * @param explicit the `inetd` command was named
  */
 export async function inetd(args: readonly string[], explicit: boolean): Promise<void> {
+  // A ring of io_uring made before root is given up would keep root's rights (CVE-2024-22017).
+  process.env.UV_USE_IO_URING = '0';
   const { host, degraded } = await loadHost();
   const given: Given =
     degraded === undefined ? whatIsGiven(host, explicit) : { is: 'nothing', why: degraded };

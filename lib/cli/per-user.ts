@@ -6,10 +6,10 @@
  *
  * This is not privilege separation: until the drop, the process that parses could become root again.
  */
-import { existsSync, lchownSync, lstatSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Settings } from '../config.js';
-import { errnoOf, Unavailable } from '../errors.js';
+import { EX, errnoOf, Unavailable, UsageError } from '../errors.js';
 import type { Host, SystemUser } from '../host/host.js';
 import type { Account, Authenticator } from '../pop3/ports.js';
 import type { SessionServices } from '../server/session.js';
@@ -28,6 +28,12 @@ export class PerUser {
   ) {
     this.#parser = host.findUser(settings.user ?? DEFAULT_USER);
     this.#mailGid = host.findGroup(settings.group ?? DEFAULT_GROUP);
+    if (settings.user !== undefined && this.#parser === undefined) {
+      throw new UsageError(`--user ${settings.user}: no such user`, EX.NOUSER);
+    }
+    if (settings.group !== undefined && this.#mailGid === undefined) {
+      throw new UsageError(`--group ${settings.group}: no such group`, EX.NOUSER);
+    }
   }
 
   /** What the spool needs to open a mailbox as its owner. */
@@ -85,7 +91,9 @@ export class PerUser {
   async #becomeOwner(account: Account): Promise<void> {
     const { host, settings } = this;
     const user = this.#userOf(account);
-    makeUserDirectory(join(settings.stateDir, account.user), user);
+    // Not before: the greeting does without the spool's code.
+    const { userStateDir } = await import('../maildrop/user-state-dir.js');
+    makeUserDirectory(userStateDir(settings.stateDir, account.user), user);
     await host.warmUp();
     host.becomeMailUser(user, this.#mailGid);
     this.#dropped = true;
@@ -110,8 +118,10 @@ function makeUserDirectory(dir: string, user: SystemUser): void {
       throw new Unavailable('SYS/TEMP', 'state directory cannot be made', { cause });
     }
   }
-  // Root's: made just now, or by one of us that was killed here. Only root can make anything in STATE.
-  if (lstatSync(dir).uid === 0) lchownSync(dir, user.uid, user.gid);
+  const made = lstatSync(dir);
+  // Root's: made just now, or by one of us that was killed here.
+  if (made.isDirectory() && made.uid === 0 && readdirSync(dir).length === 0)
+    lchownSync(dir, user.uid, user.gid);
   const stat = lstatSync(dir);
   if (!stat.isDirectory() || stat.uid !== user.uid || (stat.mode & 0o077) !== 0) {
     throw new Unavailable('SYS/PERM', 'state directory is not owned by its user', { cause: new Error(dir) });

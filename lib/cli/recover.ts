@@ -76,6 +76,8 @@ function describe(result: Recovered): string {
       return 'no interrupted update';
     case 'finished':
       return 'interrupted update finished';
+    case 'kept':
+      return `not finished, journal ${report.path} kept: ${report.reason}`;
     case 'ignored':
       return `journal ${report.path} ignored: ${report.reason}`;
     case 'set-aside':

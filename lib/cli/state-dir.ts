@@ -53,6 +53,9 @@ export function ownDirectory(dir: string, owner: DirectoryOwner, mode: number): 
   if (stat.uid !== owner.uid && !byGroup) {
     throw new UsageError(`${dir} is owned by uid ${stat.uid}: chown it to uid ${owner.uid}`, EX.CONFIG);
   }
+  if ((stat.mode & mode & 0o011) !== (mode & 0o011)) {
+    throw new UsageError(`${dir} cannot be passed through by users: chmod 0711 ${dir}`, EX.CONFIG);
+  }
   if ((stat.mode & 0o002) !== 0) {
     throw new UsageError(`${dir} is writable by everybody: chmod o-w ${dir}`, EX.CONFIG);
   }

@@ -4,7 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { Unavailable } from '../errors.js';
-import type { MailboxIndex } from '../mbox/mailbox-index.js';
+import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
 import { BODY_SAMPLE, IdentityDigest } from '../mbox/unique-id.js';
 import type { MailboxFile } from './mailbox-file.js';
 
@@ -39,23 +39,35 @@ class Window {
 export async function identitiesOf(file: MailboxFile, index: MailboxIndex): Promise<string[]> {
   const window = new Window(file, index.size);
   const identities: string[] = [];
-  for (let n = 1; n <= index.messages; n++) {
-    const { start, body, contentEnd, bodyOctets, headerCrc } = index.extent(n);
-    const digest = new IdentityDigest(bodyOctets);
-    const end = Math.min(contentEnd, body + BODY_SAMPLE);
-    let crc = 0;
-    for (let position = start; position < end; ) {
-      // Stops at the body, so that the checksum covers exactly the header.
-      const chunk = await window.at(position, position < body ? body : end);
-      if (chunk.length === 0) break;
-      if (position < body) crc = crc32(chunk, crc);
-      digest.push(chunk);
-      position += chunk.length;
-    }
-    if (crc !== headerCrc) {
-      throw new Unavailable('SYS/TEMP', 'mailbox was changed by another program', { fatal: true });
-    }
-    identities.push(digest.end());
-  }
+  for (let n = 1; n <= index.messages; n++) identities.push(await identify(window, index.extent(n)));
   return identities;
+}
+
+/** The identity of one message. */
+export function identityOf(file: MailboxFile, index: MailboxIndex, n: number): Promise<string> {
+  const extent = index.extent(n);
+  return identify(new Window(file, sampleEnd(extent)), extent);
+}
+
+function sampleEnd({ body, contentEnd }: Extent): number {
+  return Math.min(contentEnd, body + BODY_SAMPLE);
+}
+
+async function identify(window: Window, extent: Extent): Promise<string> {
+  const { start, body, bodyOctets, headerCrc } = extent;
+  const digest = new IdentityDigest(bodyOctets);
+  const end = sampleEnd(extent);
+  let crc = 0;
+  for (let position = start; position < end; ) {
+    // Stops at the body, so that the checksum covers exactly the header.
+    const chunk = await window.at(position, position < body ? body : end);
+    if (chunk.length === 0) break;
+    if (position < body) crc = crc32(chunk, crc);
+    digest.push(chunk);
+    position += chunk.length;
+  }
+  if (crc !== headerCrc) {
+    throw new Unavailable('SYS/TEMP', 'mailbox was changed by another program', { fatal: true });
+  }
+  return digest.end();
 }

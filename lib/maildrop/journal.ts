@@ -14,6 +14,9 @@ import { encodePhase, type JournalHeader, PHASE_AT } from './journal-format.js';
 import { type JournalPlan, type JournalState, readRecord, writeRecord } from './journal-record.js';
 import { octetsOf } from './ranges.js';
 
+/** Throws when what was read must not be committed. */
+export type Verify = () => Promise<void>;
+
 export class Journal {
   readonly #path: string;
   #fd: number | undefined;
@@ -74,11 +77,14 @@ export class Journal {
    * Commits a plan: when this returns, it is on the disk, and will be carried out whatever happens.
    * When it throws, the mailbox file is as it was and, unless the disk refuses even that, there is no
    * journal; if there is, recovery may carry the plan out after all, as a whole.
+   * @param verify asked when the record is complete, from a mailbox that took a while to read, and not yet
+   *   committed: throws when the mailbox is not what the plan was made for
    */
-  async commit(plan: JournalPlan): Promise<JournalHeader> {
-    if (!(await this.#openExisting())) return this.#create(plan);
+  async commit(plan: JournalPlan, verify: Verify): Promise<JournalHeader> {
+    if (!(await this.#openExisting())) return this.#create(plan, verify);
     try {
       const header = await writeRecord(this.io, this.fd, plan);
+      await verify();
       await this.io.sync(this.fd);
       return header;
     } catch (error) {
@@ -94,7 +100,7 @@ export class Journal {
    * Replaces a committed journal by another, atomically: a crash leaves the old or the new one, each
    * of which leads to the same mailbox.
    */
-  async replace(plan: JournalPlan): Promise<JournalHeader> {
+  async replace(plan: JournalPlan, verify: Verify): Promise<JournalHeader> {
     const { io } = this;
     const temporary = `${this.#path}.new`;
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
@@ -103,6 +109,7 @@ export class Journal {
     let placed = false;
     try {
       header = await writeRecord(io, fd, plan);
+      await verify();
       await io.sync(fd);
       await io.rename(temporary, this.#path);
       placed = true;
@@ -166,8 +173,17 @@ export class Journal {
 
   /** @returns false when there is none */
   async #openExisting(): Promise<boolean> {
-    if (this.#fd !== undefined) return true;
     const { io } = this;
+    if (this.#fd !== undefined) {
+      // Open since login: an empty one may have been removed meanwhile, and what has no name is lost.
+      const named = await io.lstat(this.#path).catch(error => {
+        if (errnoOf(error) === 'ENOENT') return undefined;
+        throw error;
+      });
+      const ours = await io.fstat(this.#fd);
+      if (named?.dev === ours.dev && named.ino === ours.ino) return true;
+      await this.close();
+    }
     const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     try {
       this.#fd = await io.open(this.#path, flags);
@@ -184,7 +200,7 @@ export class Journal {
    * The first journal of a mailbox. It gets its name whole, so that an empty journal is one that was
    * finished, whose name is durable: one made and left by a crash would pass for it.
    */
-  async #create(plan: JournalPlan): Promise<JournalHeader> {
+  async #create(plan: JournalPlan, verify: Verify): Promise<JournalHeader> {
     const { io } = this;
     if (!this.dirIsGiven) {
       await makeDirectory(io, this.dir);
@@ -192,7 +208,7 @@ export class Journal {
       await syncDirectory(io, dirname(this.dir));
     }
     try {
-      return await this.replace(plan);
+      return await this.replace(plan, verify);
     } catch (error) {
       await this.#drop(error, async () => {
         if (!(await exists(io, this.#path))) return;
@@ -207,7 +223,7 @@ export class Journal {
     if (stat.kind !== 'file') return 'it is not a regular file';
     if (stat.nlink !== 1) return `it has ${stat.nlink} links`;
     if (stat.uid !== this.owner && stat.uid !== process.geteuid?.()) return `it is owned by uid ${stat.uid}`;
-    if ((stat.mode & 0o077) !== 0) return 'others may read or write it';
+    if ((stat.mode & 0o022) !== 0) return 'others may write it';
     return undefined;
   }
 

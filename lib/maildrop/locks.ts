@@ -20,8 +20,6 @@ export interface LockTarget {
 }
 
 export interface HeldLocks {
-  /** Whether somebody took one of them from us: then nothing may be concluded from holding the rest. */
-  readonly broken: boolean;
   /** Looks whether all are still ours: a process that was stopped for long is not told at once. */
   intact(): boolean;
   release(): Promise<void>;
@@ -65,7 +63,7 @@ export function mailboxLocker(options: LockerOptions): LockMailbox {
 
 /** One try at the whole set; when it succeeds, the held set. */
 class Attempt implements HeldLocks {
-  broken = false;
+  #broken = false;
   /** For the client: what was in the way. */
   obstacle = '';
   readonly #undo: (() => Promise<void> | void)[] = [];
@@ -85,7 +83,7 @@ class Attempt implements HeldLocks {
 
   intact(): boolean {
     // Kernel locks cannot be taken away; a dotlock can.
-    return !this.broken && (this.#dotlock === undefined || this.#dotlock.isOurs());
+    return !this.#broken && (this.#dotlock === undefined || this.#dotlock.isOurs());
   }
 
   /** Gives back in reverse order. */
@@ -120,7 +118,7 @@ class Attempt implements HeldLocks {
       host,
       asSpoolGroup,
       onLost: reason => {
-        this.broken = true;
+        this.#broken = true;
         onLost(target.path, reason);
       },
     });

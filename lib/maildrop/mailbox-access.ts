@@ -59,7 +59,7 @@ export class MailboxAccess {
 
   /** Whether the mailbox locks are ours, so that nothing can have changed. */
   get held(): boolean {
-    return this.locks !== undefined && !this.locks.broken;
+    return this.locks?.intact() ?? false;
   }
 
   /**

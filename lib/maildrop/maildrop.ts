@@ -141,10 +141,14 @@ export class MboxMaildrop implements Maildrop {
       const chunk = await access.file.read(position, Math.min(to, position + READ_CHUNK));
       // Asked again: the locks may have been yielded while we read.
       if (!access.held) {
-        seen ??= await this.#confirm(index.extent(n));
         const now = await access.file.stat();
-        if (changeBetween(seen, now) === 'other') throw broken('mailbox changed while it was read');
-        seen = now;
+        if (seen !== undefined && changeBetween(seen, now) === 'other') {
+          throw broken('mailbox changed while it was read');
+        }
+        // Grown: by an append, unless the message begins otherwise now.
+        if (seen === undefined || changeBetween(seen, now) === 'grown') {
+          seen = await this.#confirm(index.extent(n));
+        }
       }
       if (chunk.length === 0) throw broken('mailbox is shorter than it was');
       position += chunk.length;

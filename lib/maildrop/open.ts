@@ -1,7 +1,7 @@
 /**
  * A mail spool: opens the maildrop of an account, and finishes what an interrupted UPDATE left behind.
  * In this order: session lock, mailbox file, mailbox locks, recovery, index. Whatever fails, everything
- * taken before is given back and nothing in the spool has changed.
+ * taken before is given back, and nothing in the spool has changed but what recovery did.
  */
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,8 +18,10 @@ import { MailboxAccess } from './mailbox-access.js';
 import { changeBetween } from './mailbox-file.js';
 import { MboxMaildrop, type Snapshot } from './maildrop.js';
 import { logRecovery, type RecoveryReport, recover } from './recovery.js';
+import { DiskFailure } from './redo.js';
 import { lockSession, type SessionLock } from './session-lock.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
+import { userOfStateDir, userStateDir } from './user-state-dir.js';
 
 export interface MaildropSettings {
   /** Directory of the mailbox files, each named like its user. */
@@ -90,8 +92,8 @@ export class Spool {
   async open(account: Account, peer: Peer): Promise<Maildrop> {
     const { deps, settings } = this;
     const mailboxPath = join(await resolveSpool(settings.spool), account.user);
-    const session = await lockSession(deps.io, deps.host, settings.runtimeDir, mailboxPath, peer);
     const journal = this.#journalOf(account);
+    const session = await lockSession(deps.io, deps.host, settings.runtimeDir, mailboxPath, peer);
     let access: MailboxAccess | undefined;
     const release = () => this.#giveBack(journal, access, session);
     try {
@@ -102,7 +104,7 @@ export class Spool {
       if (access === undefined) return new EmptyMaildrop(release);
       const snapshot = await takeSnapshot(access);
       this.#scheduleYield(access, lockedAt);
-      const memory = new UniqueIdMemory(deps.io, join(settings.stateDir, account.user));
+      const memory = new UniqueIdMemory(deps.io, userStateDir(settings.stateDir, account.user));
       return new MboxMaildrop(
         snapshot,
         { journal, memory },
@@ -114,6 +116,7 @@ export class Spool {
       );
     } catch (error) {
       await release();
+      if (error instanceof DiskFailure) deps.onDiskFailure?.();
       throw asUnavailable(error, deps.becomeOwner !== undefined);
     }
   }
@@ -126,12 +129,14 @@ export class Spool {
     const journal = this.#journalOf(account);
     let access: MailboxAccess | undefined;
     try {
+      await resolveSpool(this.settings.spool);
       await this.deps.becomeOwner?.(account);
       access = await this.#openLocked(account);
       const report = await recoverUnder(access, journal);
       logRecovery(this.deps.log, account.user, report);
       return report;
     } catch (error) {
+      if (error instanceof DiskFailure) this.deps.onDiskFailure?.();
       throw asUnavailable(error);
     } finally {
       await this.#giveBack(journal, access);
@@ -146,7 +151,7 @@ export class Spool {
       if (!entry.isDirectory()) continue;
       try {
         const { size } = await io.lstat(join(this.settings.stateDir, entry.name, 'journal'));
-        if (size > 0) found.push(entry.name);
+        if (size > 0) found.push(userOfStateDir(entry.name));
       } catch (error) {
         if (errnoOf(error) !== 'ENOENT') throw error;
       }
@@ -156,7 +161,7 @@ export class Spool {
 
   #journalOf(account: Account): Journal {
     const { deps, settings } = this;
-    const dir = join(settings.stateDir, account.user);
+    const dir = userStateDir(settings.stateDir, account.user);
     return new Journal(deps.io, dir, settings.ownerOf(account), deps.becomeOwner !== undefined);
   }
 

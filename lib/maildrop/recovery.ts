@@ -29,6 +29,7 @@ import { salvage } from './salvage.js';
 export type RecoveryReport =
   | { readonly did: 'nothing' }
   | { readonly did: 'finished' }
+  | { readonly did: 'kept'; readonly reason: string; readonly path: string }
   | { readonly did: 'ignored'; readonly reason: string; readonly path: string }
   | { readonly did: 'set-aside'; readonly reason: string; readonly path: string; readonly salvaged: number };
 
@@ -39,6 +40,9 @@ export function logRecovery(log: Log, user: string, report: RecoveryReport): voi
       return;
     case 'finished':
       log.write('warn', '-', 'update-recovered', { user });
+      return;
+    case 'kept':
+      log.write('error', '-', 'journal-kept', { user, path: report.path, reason: report.reason });
       return;
     case 'ignored':
       log.write('error', '-', 'journal-ignored', { user, path: report.path, reason: report.reason });
@@ -85,7 +89,9 @@ async function finish(
   phase: 1 | 2,
   guard: Guard,
 ): Promise<RecoveryReport> {
-  if (mailbox === undefined) return conflict(undefined, journal, header, 'the mailbox file is gone');
+  // It may come back: moved away for a moment, or of a file system that is not mounted yet.
+  if (mailbox === undefined)
+    return { did: 'kept', reason: 'the mailbox file is not there', path: journal.path };
   try {
     // A killed process may have left journal and mailbox not yet on the disk.
     await journal.secure();
@@ -97,7 +103,10 @@ async function finish(
   const stat = await mailbox.stat();
   // The device is not compared: its number may change when the host starts, and the sectors prove more.
   if (stat.ino !== header.ino || stat.uid !== header.uid) {
-    return conflict(mailbox, journal, header, 'the mailbox file is another one');
+    const reason = 'the mailbox file is another one';
+    // In phase 2 all was in the old file, and what is in the new one is what its maker wanted of it.
+    if (phase === 2) return setAside(journal, reason, 0);
+    return conflict(mailbox, journal, header, reason, guard);
   }
   const isShorter = stat.size < header.oldSize;
   if (isShorter || !(await check.matches(phase))) {
@@ -107,7 +116,7 @@ async function finish(
       return { did: 'finished' };
     }
     const how = isShorter ? 'is shorter than it was' : 'was rewritten by another program';
-    return conflict(mailbox, journal, header, `the mailbox ${how}`);
+    return conflict(mailbox, journal, header, `the mailbox ${how}`, guard);
   }
   const redo = new Redo(mailbox, journal, header, guard);
   if (phase === 1 || !(await redo.finishCut())) await redo.run();
@@ -115,14 +124,18 @@ async function finish(
 }
 
 async function conflict(
-  mailbox: MailboxFile | undefined,
+  mailbox: MailboxFile,
   journal: Journal,
   header: JournalHeader,
   reason: string,
+  guard: Guard,
 ): Promise<RecoveryReport> {
   const start = redoAt(header);
   const redo = { fd: journal.fd, start, end: start + header.newSize - header.from };
-  const salvaged = mailbox === undefined ? 0 : await salvage(mailbox, redo);
+  return setAside(journal, reason, await salvage(mailbox, redo, guard));
+}
+
+async function setAside(journal: Journal, reason: string, salvaged: number): Promise<RecoveryReport> {
   return { did: 'set-aside', reason, path: await journal.setAside('conflict'), salvaged };
 }
 

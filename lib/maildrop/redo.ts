@@ -98,7 +98,10 @@ export class Redo {
     const stat = await this.mailbox.stat();
     const { fd } = this.mailbox;
     const redo = [...before, { fd, start: this.header.oldSize, end: stat.size }];
-    this.header = await this.journal.replace({ mailboxFd: fd, stat, from, oldSize: stat.size, redo });
+    this.header = await this.journal.replace(
+      { mailboxFd: fd, stat, from, oldSize: stat.size, redo },
+      this.guard,
+    );
   }
 
   /**

@@ -3,23 +3,46 @@
  * appending what is not. Nothing is overwritten. A deletion may be undone by this; no message is lost.
  */
 import { createHash } from 'node:crypto';
+import { Unavailable } from '../errors.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { NotMbox, Scanner } from '../mbox/scanner.js';
 import { BODY_SAMPLE, IdentityDigest } from '../mbox/unique-id.js';
 import { type SpoolIo, writeFully } from './io.js';
-import type { MailboxFile } from './mailbox-file.js';
-import { octetsOf, type Piece } from './ranges.js';
+import { changeBetween, type MailboxFile } from './mailbox-file.js';
+import { lengthOf, octetsOf, type Piece } from './ranges.js';
+import type { Guard } from './redo.js';
+
+/** Looking again this often at a mailbox that grows while we look, we give up for now. */
+const TRIES = 3;
+
+/** Longest gap written between two messages, octets. */
+const MAX_GAP = 2;
 
 /**
  * @param redo where the journal has the messages it kept
+ * @param guard throws when the mailbox locks are not ours any more
  * @returns how many were appended, durably; 0 too when mailbox or redo are no mbox: then a human must look
  */
-export async function salvage(mailbox: MailboxFile, redo: Piece): Promise<number> {
+export async function salvage(mailbox: MailboxFile, redo: Piece, guard: Guard): Promise<number> {
+  for (let attempt = 1; attempt <= TRIES; attempt++) {
+    const before = await mailbox.stat();
+    const missing = await missingFrom(mailbox, before.size, redo);
+    if (missing.length === 0) return 0;
+    await guard();
+    // What has come since stands where we would write.
+    if (changeBetween(before, await mailbox.stat()) !== 'same') continue;
+    await append(mailbox, before.size, missing);
+    return missing.length;
+  }
+  throw new Unavailable('IN-USE', 'mailbox is being changed by a program that does not lock it');
+}
+
+/** The messages of the redo that the mailbox file, as far as `size`, does not have. */
+async function missingFrom(mailbox: MailboxFile, size: number, redo: Piece): Promise<Piece[]> {
   const { io } = mailbox;
-  const { size } = await mailbox.stat();
   const kept = await scanPiece(io, redo);
   const present = await scanPiece(io, { fd: mailbox.fd, start: 0, end: size });
-  if (kept === undefined || present === undefined) return 0;
+  if (kept === undefined || present === undefined) return [];
 
   const there = new Map<string, number>();
   for await (const { digest } of digests(io, mailbox.fd, 0, present)) {
@@ -31,8 +54,7 @@ export async function salvage(mailbox: MailboxFile, redo: Piece): Promise<number
     if (copies > 0) there.set(digest, copies - 1);
     else missing.push({ fd: redo.fd, start, end });
   }
-  if (missing.length > 0) await append(mailbox, size, missing);
-  return missing.length;
+  return missing;
 }
 
 async function scanPiece(io: SpoolIo, piece: Piece): Promise<MailboxIndex | undefined> {
@@ -67,8 +89,22 @@ async function* digests(
   }
 }
 
-/** Appends messages, with an empty line before each, as a delivery agent does. */
+/** Appends messages durably, or leaves the file as it was. */
 async function append(mailbox: MailboxFile, size: number, pieces: readonly Piece[]): Promise<void> {
+  const { io, fd } = mailbox;
+  const whole = size + lengthOf(pieces) + MAX_GAP * pieces.length;
+  try {
+    await write(mailbox, size, pieces);
+    await io.sync(fd);
+  } catch (error) {
+    // Cut off again: half a message more would be there after each try. Not if it is more than we wrote.
+    if ((await mailbox.stat()).size <= whole) await io.truncate(fd, size);
+    throw error;
+  }
+}
+
+/** With an empty line before each, as a delivery agent does. */
+async function write(mailbox: MailboxFile, size: number, pieces: readonly Piece[]): Promise<void> {
   const { io, fd } = mailbox;
   let at = size;
   let last = Buffer.from(await mailbox.read(Math.max(0, size - 2), size)).toString('latin1');
@@ -82,5 +118,4 @@ async function append(mailbox: MailboxFile, size: number, pieces: readonly Piece
       last = Buffer.from(octets.subarray(-2)).toString('latin1');
     }
   }
-  await io.sync(fd);
 }

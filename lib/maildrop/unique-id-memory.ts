@@ -4,8 +4,9 @@
  * the ids they had (design promise P6), and nothing in the mailbox file tells which of them is left.
  *
  * `STATE/USER/unique-ids` holds one line for each such identity: the digest and the ordinals that remain,
- * in file order. It is written before the messages go, so that a crash between leaves lines for messages
- * that are still there, which `assignUniqueIds` reads rightly: it takes a line as the first of them.
+ * in file order. What will be true after an UPDATE is written to `unique-ids.next` before the messages
+ * go, and takes the place of the other when they are gone. After a crash, or a failure, in between, the
+ * number of messages of an identity tells which of the two is true of it.
  */
 import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -19,6 +20,7 @@ const MAX_FILE = 16 * 1024 * 1024;
 
 export class UniqueIdMemory {
   readonly #path: string;
+  readonly #next: string;
 
   constructor(
     private readonly io: SpoolIo,
@@ -26,48 +28,67 @@ export class UniqueIdMemory {
     stateDir: string,
   ) {
     this.#path = join(stateDir, 'unique-ids');
+    this.#next = `${this.#path}.next`;
   }
 
   /** The unique-ids of messages with these identities, in file order. */
   async assign(identities: readonly string[]): Promise<readonly string[]> {
-    return assignUniqueIds(identities, await this.load());
+    return assignUniqueIds(identities, await this.#ordinalsOf(identities));
   }
 
   /** Whether anything is remembered. */
   async exists(): Promise<boolean> {
-    return (await this.load()).size > 0;
+    return (await this.#load(this.#path)).size > 0 || (await this.#load(this.#next)).size > 0;
   }
 
-  /** Records, durably, what has to be known once the marked messages are gone. */
-  async rememberSurvivors(identities: readonly string[], isMarked: (n: number) => boolean): Promise<void> {
-    const before = await this.load();
-    const after = survivingOrdinals(identities, before, isMarked);
-    if (before.size > 0 || after.size > 0) await this.#save(after);
+  /** Writes down, durably, what has to be known once the marked messages are gone. */
+  async prepare(identities: readonly string[], isMarked: (n: number) => boolean): Promise<void> {
+    const before = await this.#ordinalsOf(identities);
+    await this.#save(this.#path, before);
+    await this.#save(this.#next, survivingOrdinals(identities, before, isMarked));
+  }
+
+  /** The messages are gone. */
+  async commit(): Promise<void> {
+    await this.io.rename(this.#next, this.#path);
+    await syncDirectory(this.io, dirname(this.#path));
+  }
+
+  /** What is true of messages with these identities. */
+  async #ordinalsOf(identities: readonly string[]): Promise<Ordinals> {
+    const [now, next] = [await this.#load(this.#path), await this.#load(this.#next)];
+    if (next.size === 0) return now;
+    const counts = new Map<string, number>();
+    for (const identity of identities) counts.set(identity, (counts.get(identity) ?? 0) + 1);
+    const gone = [...next].filter(([identity, list]) => counts.get(identity) === list.length);
+    return new Map([...now, ...gone]);
   }
 
   /** What is remembered. A file that is not ours is an error, not an empty memory: ids would change. */
-  async load(): Promise<Ordinals> {
-    const fd = await this.io.open(this.#path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(error => {
+  async #load(path: string): Promise<Ordinals> {
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const fd = await this.io.open(path, flags).catch(error => {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
     });
     if (fd === undefined) return new Map();
     try {
-      const { size } = await this.io.fstat(fd);
-      if (size > MAX_FILE) throw new Error(`${this.#path}: too large`);
+      const { size, kind } = await this.io.fstat(fd);
+      if (kind !== 'file') throw new Error(`${path}: not a file`);
+      if (size > MAX_FILE) throw new Error(`${path}: too large`);
       const buffer = Buffer.alloc(size);
-      return parse(buffer.toString('latin1', 0, await readFully(this.io, fd, buffer, 0)), this.#path);
+      return parse(buffer.toString('latin1', 0, await readFully(this.io, fd, buffer, 0)), path);
     } finally {
       await this.io.close(fd);
     }
   }
 
   /** Replaces the file as a whole: a crash leaves the old or the new one. */
-  async #save(ordinals: Ordinals): Promise<void> {
+  async #save(path: string, ordinals: Ordinals): Promise<void> {
     const { io } = this;
-    const dir = dirname(this.#path);
+    const dir = dirname(path);
     await io.mkdir(dir, 0o700);
-    const temporary = `${this.#path}.new`;
+    const temporary = `${path}.new`;
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
     const fd = await io.open(temporary, flags, 0o600);
     try {
@@ -77,7 +98,7 @@ export class UniqueIdMemory {
     } finally {
       await io.close(fd);
     }
-    await io.rename(temporary, this.#path);
+    await io.rename(temporary, path);
     await syncDirectory(io, dir);
   }
 }

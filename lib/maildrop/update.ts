@@ -15,7 +15,7 @@ import { createHash } from 'node:crypto';
 import { Unavailable } from '../errors.js';
 import { planUpdate, type UpdatePlan } from '../mbox/compaction.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
-import { identitiesOf } from './identities.js';
+import { identitiesOf, identityOf } from './identities.js';
 import type { FileStat } from './io.js';
 import type { Journal } from './journal.js';
 import type { MailboxAccess } from './mailbox-access.js';
@@ -49,10 +49,10 @@ export async function updateMailbox(
     const index = await currentIndex(snapshot, marks, now);
     const plan = planUpdate(index, n => marks.has(n));
     if (plan === undefined) return;
-    if (await touchesDuplicates(index, marks, memory)) {
-      await memory.rememberSurvivors(await identitiesOf(access.file, index), n => marks.has(n));
-    }
+    const touched = await touchesDuplicates(access.file, index, marks, memory);
+    if (touched) await memory.prepare(await identitiesOf(access.file, index), n => marks.has(n));
     await carryOut(access, journal, plan, now);
+    if (touched) await memory.commit();
     await restoreTimes(access.file, now);
   } catch (cause) {
     if (cause instanceof Unavailable) throw cause;
@@ -68,23 +68,29 @@ async function carryOut(
 ): Promise<void> {
   const mailbox = access.file;
   const { io, fd } = mailbox;
-  const { ino, uid } = stat;
   // A program that takes none of our locks may have appended since: its mail is kept as well.
-  const { size } = await mailbox.stat();
-  const kept = size > stat.size ? [...plan.kept, { start: stat.size, end: size }] : plan.kept;
+  const before = await mailbox.stat();
+  const verify = async () => {
+    await access.mustBeIntact();
+    if (changeBetween(before, await mailbox.stat()) === 'other')
+      throw changed('it changed while it was read');
+  };
+  if (changeBetween(stat, before) === 'other') throw changed('it changed while it was read');
+  const kept = before.size > stat.size ? [...plan.kept, { start: stat.size, end: before.size }] : plan.kept;
   if (kept.length === 0) {
+    await access.mustBeIntact();
+    // Nothing may stand behind what is cut off, not even mail that came just now.
+    if (changeBetween(before, await mailbox.stat()) !== 'same') throw changed('it changed before it was cut');
     await io.truncate(fd, plan.from);
     await io.sync(fd);
     return;
   }
   const redo = kept.map(range => ({ fd, ...range }));
-  const header = await journal.commit({
-    mailboxFd: fd,
-    stat: { ino, uid },
-    from: plan.from,
-    oldSize: size,
-    redo,
-  });
+  const { ino, uid, size } = before;
+  const header = await journal.commit(
+    { mailboxFd: fd, stat: { ino, uid }, from: plan.from, oldSize: size, redo },
+    verify,
+  );
   await new Redo(mailbox, journal, header, () => access.mustBeIntact()).run();
 }
 
@@ -138,23 +144,29 @@ async function digestOf(file: MailboxFile, start: number, end: number): Promise<
 }
 
 /**
- * Whether a message that stays may be identical to one that goes, so that its unique-id has to be
- * remembered. Identical messages have equal From_ lines and bodies of equal length, which the index knows.
+ * Whether a message that stays is identical to one that goes, so that its unique-id has to be remembered.
+ * Identical messages have bodies of equal length, which the index knows; only those are read.
  */
 async function touchesDuplicates(
+  file: MailboxFile,
   index: MailboxIndex,
   marks: Marks,
   memory: UniqueIdMemory,
 ): Promise<boolean> {
   if (await memory.exists()) return true;
-  const kinds = new Map<string, number>();
   const [GOES, STAYS] = [1, 2];
+  const kinds = new Map<number, number>();
   for (let n = 1; n <= index.messages; n++) {
-    const { fromCrc, bodyOctets } = index.extent(n);
-    const kind = `${fromCrc} ${bodyOctets}`;
-    const seen = (kinds.get(kind) ?? 0) | (marks.has(n) ? GOES : STAYS);
-    if (seen === (GOES | STAYS)) return true;
-    kinds.set(kind, seen);
+    const { bodyOctets } = index.extent(n);
+    kinds.set(bodyOctets, (kinds.get(bodyOctets) ?? 0) | (marks.has(n) ? GOES : STAYS));
+  }
+  const fates = new Map<string, number>();
+  for (let n = 1; n <= index.messages; n++) {
+    if (kinds.get(index.extent(n).bodyOctets) !== (GOES | STAYS)) continue;
+    const identity = await identityOf(file, index, n);
+    const fate = (fates.get(identity) ?? 0) | (marks.has(n) ? GOES : STAYS);
+    if (fate === (GOES | STAYS)) return true;
+    fates.set(identity, fate);
   }
   return false;
 }

@@ -147,7 +147,7 @@ test("a journal that may be somebody else's is never written to", async () => {
   await first.update();
   const journal = join(spool.stateDir, 'alice', 'journal');
   writeFileSync(journal, 'not ours');
-  chmodSync(journal, 0o644);
+  chmodSync(journal, 0o666);
   const before = spool.content();
 
   const session = await openAlice(spool);
