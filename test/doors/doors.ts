@@ -86,6 +86,7 @@ const systemd =
     'systemd-socket-activate',
     '-l',
     `127.0.0.1:${port}`,
+    '--setenv=NOTIFY_SOCKET',
     ...how,
     ...host.program(...flags),
   ];
@@ -171,13 +172,18 @@ export const DOORS: readonly Kind[] = [
 ];
 
 /** Starts a super-server and waits until it listens. Ended, with all it has started, after the test. */
-export async function openDoor(kind: Kind, host: ScratchHost, flags: readonly string[] = []): Promise<Door> {
+export async function openDoor(
+  kind: Kind,
+  host: ScratchHost,
+  flags: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Door> {
   const port = await freePort();
   if (kind.asService) host.makeState(SERVICE);
   const [file, ...args] = host.inside(kind.command(host, port, flags));
   const superserver = spawn(file!, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH },
+    env: { PATH: process.env.PATH, ...env },
     // A process group of its own, so that what it started ends with it.
     detached: true,
   });
