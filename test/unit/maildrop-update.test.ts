@@ -125,15 +125,16 @@ describe('a mailbox changed by a program that rewrites it', () => {
 
   test('a rewrite within one tick of the clock, with the same size and times, is noticed', async () => {
     const spool = spoolWith(ALL.join(''));
-    const stats = new Map<number, FileStat>();
-    // A clock that stands still: every look at the file sees the times of the first.
+    const HOUR_NS = 3_600_000_000_000n;
+    const times = new Map<number, Pick<FileStat, 'mtimeNs' | 'ctimeNs'>>();
+    // A clock that stands still, ahead of ours: every look sees the times of the first, never long past.
     const io: SpoolIo = {
       ...nodeIo,
       fstat: async fd => {
         const now = await nodeIo.fstat(fd);
-        const { mtimeNs, ctimeNs } = stats.get(fd) ?? now;
-        if (!stats.has(fd)) stats.set(fd, now);
-        return { ...now, mtimeNs, ctimeNs };
+        const first = times.get(fd) ?? { mtimeNs: now.mtimeNs, ctimeNs: now.ctimeNs + HOUR_NS };
+        times.set(fd, first);
+        return { ...now, ...first };
       },
     };
     const maildrop = await openAlice(spool, { io, lockYield: 0 });
