@@ -1,21 +1,21 @@
 /** Opens maildrops over a scratch spool, with the real host and the real disk unless told otherwise. */
 import { loadHost } from '../../lib/host/load.js';
 import { silentLog } from '../../lib/log.js';
-import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
-import { type MaildropSettings, maildropOpener } from '../../lib/maildrop/open.js';
+import { nodeIo } from '../../lib/maildrop/io.js';
+import { type MaildropDeps, type MaildropSettings, Spool as MailSpool } from '../../lib/maildrop/open.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import type { Spool } from './mailbox.js';
 
 export const PEER = { address: '192.0.2.7', port: 40000 };
 
-export async function openAlice(
-  spool: Spool,
-  overrides: Partial<MaildropSettings> & { io?: SpoolIo } = {},
-): Promise<Maildrop> {
-  const { io = nodeIo, ...settings } = overrides;
+export type Overrides = Partial<MaildropSettings & Pick<MaildropDeps, 'io' | 'onDiskFailure'>>;
+
+/** The spool as the program has it. */
+export async function mailSpool(spool: Spool, overrides: Overrides = {}): Promise<MailSpool> {
+  const { io = nodeIo, onDiskFailure, ...settings } = overrides;
   const { host } = await loadHost();
-  const open = maildropOpener(
-    { io, host, log: silentLog },
+  return new MailSpool(
+    { io, host, log: silentLog, onDiskFailure },
     {
       spool: spool.dir,
       stateDir: spool.stateDir,
@@ -28,5 +28,8 @@ export async function openAlice(
       ...settings,
     },
   );
-  return open({ user: 'alice' }, PEER);
+}
+
+export async function openAlice(spool: Spool, overrides: Overrides = {}): Promise<Maildrop> {
+  return (await mailSpool(spool, overrides)).open({ user: 'alice' }, PEER);
 }

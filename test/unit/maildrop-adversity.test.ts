@@ -1,0 +1,308 @@
+/**
+ * The worst moment for each of our assumptions: a lock that is taken from us, a mailbox that is rewritten,
+ * moved away or appended to, a disk that is full or fails, a journal whose name is gone. What went wrong
+ * comes at one call of the I/O interface; then the mailbox must have every message once, octet for octet.
+ */
+import { appendFileSync, constants, fstatSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
+import { collect, message, type Spool, spoolWith } from '../support/mailbox.js';
+import { mailSpool, openAlice } from '../support/maildrop.js';
+
+/** Longer than what the killed write leaves, and of different lengths. */
+const ALL = [1, 2, 3, 4].map(n =>
+  message(n, `a line of message ${n}, and some more of it\n`.repeat(100 * n)),
+);
+const [, M2, M3, M4] = ALL as [string, string, string, string];
+const OTHER = message('other');
+
+/** Octets of the mailbox that a killed process had written. */
+const WRITTEN = 8192;
+
+function failure(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+/** The real disk, with other calls for the descriptors of one file. */
+function ioOf(matches: (path: string) => boolean, calls: Partial<SpoolIo>): SpoolIo {
+  const fds = new Set<number>();
+  const io: SpoolIo = {
+    ...nodeIo,
+    open: async (path, flags, mode) => {
+      const fd = await nodeIo.open(path, flags, mode);
+      if (matches(path)) fds.add(fd);
+      return fd;
+    },
+    close: fd => {
+      fds.delete(fd);
+      return nodeIo.close(fd);
+    },
+  };
+  const chosen = (fd: number): SpoolIo => (fds.has(fd) ? { ...nodeIo, ...calls } : nodeIo);
+  return {
+    ...io,
+    read: (fd, into, position) => chosen(fd).read(fd, into, position),
+    write: (fd, from, position) => chosen(fd).write(fd, from, position),
+    truncate: (fd, size) => chosen(fd).truncate(fd, size),
+    sync: fd => chosen(fd).sync(fd),
+  };
+}
+
+const mailboxOf = (spool: Spool) => (path: string) => path === spool.mailbox;
+const isJournal = (path: string) => /\/journal(\.new)?$/.test(path);
+
+/** Something that happens once, at the first call that says so. */
+function once(happen: () => void): (now?: boolean) => void {
+  let happened = false;
+  return (now = true) => {
+    if (!now || happened) return;
+    happened = true;
+    happen();
+  };
+}
+
+/** The real disk; `happen` before the first open(2) that matches. */
+function ioBeforeOpen(matches: (path: string, flags: number) => boolean, happen: () => void): SpoolIo {
+  const now = once(happen);
+  return {
+    ...nodeIo,
+    open: (path, flags, mode) => {
+      now(matches(path, flags));
+      return nodeIo.open(path, flags, mode);
+    },
+  };
+}
+
+/** Every write to the mailbox ends the process, with half of it done. */
+function killedInRewrite(spool: Spool): SpoolIo {
+  return ioOf(mailboxOf(spool), {
+    write: async (fd, from, position) => {
+      await nodeIo.write(fd, from.subarray(0, WRITTEN), position);
+      throw new Error('killed');
+    },
+  });
+}
+
+/** A mailbox of ALL, left by an UPDATE that was killed while it removed the first. */
+async function interrupted(): Promise<Spool> {
+  const spool = spoolWith(ALL.join(''));
+  const maildrop = await openAlice(spool, { io: killedInRewrite(spool) });
+  await maildrop.mark(1);
+  await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+  expect([ALL.join(''), M2 + M3 + M4]).not.toContain(spool.content());
+  return spool;
+}
+
+async function logInAndOut(spool: Spool): Promise<number> {
+  const maildrop = await openAlice(spool);
+  await maildrop.release();
+  return maildrop.messages;
+}
+
+const journalOf = (spool: Spool) => join(spool.stateDir, 'alice', 'journal');
+
+describe('our dotlock is broken and the mailbox rewritten', () => {
+  const rewritten = ALL.join('').replaceAll(/^Subject:/gm, 'Status: RO\nSubject:');
+
+  test.each([
+    ['grown, before the journal is committed', 1, 'journal', rewritten],
+    ['grown, before a suffix is cut', 4, 'unique-ids', rewritten],
+    ['a message less, before a suffix is cut', 4, 'unique-ids', M2 + M3 + M4],
+  ])('%s: UPDATE says so, and nothing is lost, then or later', async (_, marked, file, content) => {
+    const spool = spoolWith(ALL.join(''));
+    const io = ioBeforeOpen(
+      (path, flags) =>
+        file === 'journal' ? isJournal(path) && (flags & constants.O_CREAT) !== 0 : path.endsWith(file),
+      () => {
+        unlinkSync(`${spool.mailbox}.lock`);
+        writeFileSync(spool.mailbox, content);
+      },
+    );
+    const maildrop = await openAlice(spool, { io });
+    await maildrop.mark(marked);
+    await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    expect(spool.content()).toBe(content);
+    await logInAndOut(spool);
+    expect(spool.content()).toBe(content);
+  });
+
+  test('RETR does not answer for another message', async () => {
+    const equal = [1, 2, 3].map(n => message(n));
+    const spool = spoolWith(equal.join(''));
+    const maildrop = await openAlice(spool);
+    unlinkSync(`${spool.mailbox}.lock`);
+    writeFileSync(spool.mailbox, equal.slice(1).join(''));
+    await expect(collect(maildrop.retrieve(2))).rejects.toMatchObject({ code: 'SYS/TEMP', fatal: true });
+    await maildrop.release();
+  });
+});
+
+test('a rewrite that grows the mailbox in the middle of a RETR ends the session', async () => {
+  const body = Array.from({ length: 20_000 }, (_, i) => `${1_000_000_000 + i}\n`).join('');
+  const content = message(1) + message(2, body);
+  const spool = spoolWith(content);
+  const maildrop = await openAlice(spool, { lockYield: 0 });
+  const chunks = maildrop.retrieve(2)[Symbol.asyncIterator]();
+  await chunks.next();
+  writeFileSync(spool.mailbox, content.replace('Subject: message 1', 'Status: RO\nSubject: message 1'));
+  const rest = collect({ [Symbol.asyncIterator]: () => chunks });
+  await expect(rest).rejects.toMatchObject({ code: 'SYS/TEMP', fatal: true });
+  await maildrop.release();
+});
+
+describe('an interrupted UPDATE while', () => {
+  test.each(['recover', 'a login'])('the mailbox file is away, %s: finished when it is back', async how => {
+    const spool = await interrupted();
+    renameSync(spool.mailbox, `${spool.dir}.away`);
+    if (how === 'recover') {
+      const report = await (await mailSpool(spool)).recover({ user: 'alice' });
+      expect(report).toMatchObject({ did: 'kept', path: journalOf(spool) });
+    } else expect(await logInAndOut(spool)).toBe(0);
+    renameSync(`${spool.dir}.away`, spool.mailbox);
+    expect(await logInAndOut(spool)).toBe(3);
+    expect(spool.content()).toBe(M2 + M3 + M4);
+  });
+
+  test('the spool is not mounted: finished when it is', async () => {
+    const spool = await interrupted();
+    renameSync(spool.dir, `${spool.dir}.away`);
+    const recovery = (await mailSpool(spool)).recover({ user: 'alice' });
+    await expect(recovery).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    renameSync(`${spool.dir}.away`, spool.dir);
+    expect(await logInAndOut(spool)).toBe(3);
+    expect(spool.content()).toBe(M2 + M3 + M4);
+  });
+
+  test('the disk fails: the process is told to end', async () => {
+    const spool = await interrupted();
+    let told = 0;
+    const io = { ...nodeIo, sync: () => Promise.reject(failure('EIO')) };
+    const login = openAlice(spool, { io, onDiskFailure: () => told++ });
+    await expect(login).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    expect(told).toBe(1);
+    await logInAndOut(spool);
+    expect(spool.content()).toBe(M2 + M3 + M4);
+  });
+});
+
+describe('what an interrupted UPDATE kept is appended to a mailbox that was rewritten', () => {
+  test('behind mail that comes meanwhile', async () => {
+    const spool = await interrupted();
+    writeFileSync(spool.mailbox, OTHER);
+    const late = message('late');
+    const comes = once(() => appendFileSync(spool.mailbox, late));
+    const io = ioOf(mailboxOf(spool), {
+      read: async (fd, into, position) => {
+        const count = await nodeIo.read(fd, into, position);
+        comes();
+        return count;
+      },
+    });
+    const maildrop = await openAlice(spool, { io });
+    await maildrop.release();
+    expect(spool.content()).toBe(OTHER + late + M2 + M3 + M4);
+    expect(maildrop.messages).toBe(5);
+  });
+
+  test('once, however often the disk was full before', async () => {
+    const spool = await interrupted();
+    writeFileSync(spool.mailbox, OTHER);
+    for (let login = 1; login <= 3; login++) {
+      let left = 4096;
+      const io = ioOf(mailboxOf(spool), {
+        write: (fd, from, position) => {
+          if (left === 0) throw failure('ENOSPC');
+          const part = from.subarray(0, left);
+          left -= part.length;
+          return nodeIo.write(fd, part, position);
+        },
+      });
+      await expect(openAlice(spool, { io })).rejects.toMatchObject({ code: 'SYS/TEMP' });
+      expect(spool.content()).toBe(OTHER);
+    }
+    expect(await logInAndOut(spool)).toBe(4);
+    expect(spool.content()).toBe(OTHER + M2 + M3 + M4);
+  });
+
+  test('but not when all was in the mailbox already: somebody deleted it there', async () => {
+    const spool = spoolWith(ALL.join(''));
+    const io = ioOf(isJournal, {
+      truncate: (fd, size) => {
+        if (size === 0 && fstatSync(fd).size > 0) throw new Error('killed');
+        return nodeIo.truncate(fd, size);
+      },
+    });
+    const maildrop = await openAlice(spool, { io });
+    await maildrop.mark(1);
+    await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    expect(spool.content()).toBe(M2 + M3 + M4);
+    writeFileSync(`${spool.mailbox}.new`, M2);
+    renameSync(`${spool.mailbox}.new`, spool.mailbox);
+    expect(await logInAndOut(spool)).toBe(1);
+    expect(spool.content()).toBe(M2);
+  });
+});
+
+test('a journal whose name was removed during the session is not written to', async () => {
+  const spool = spoolWith(ALL.join(''));
+  const first = await openAlice(spool);
+  await first.mark(1);
+  await first.update();
+  const second = await openAlice(spool, { io: killedInRewrite(spool) });
+  unlinkSync(journalOf(spool));
+  await second.mark(1);
+  await expect(second.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+  expect(await logInAndOut(spool)).toBe(2);
+  expect(spool.content()).toBe(M3 + M4);
+});
+
+test('an owner that cannot be looked up once does not leave the maildrop locked', async () => {
+  const spool = spoolWith(ALL.join(''));
+  let looked = 0;
+  const ownerOf = () => {
+    if (looked++ === 0) throw failure('EIO');
+    return process.geteuid!();
+  };
+  const mail = await mailSpool(spool, { ownerOf });
+  const logIn = () => mail.open({ user: 'alice' }, { address: '192.0.2.7', port: 1 });
+  await expect(logIn()).rejects.toThrow('EIO');
+  const maildrop = await logIn();
+  expect(maildrop.messages).toBe(4);
+  await maildrop.release();
+});
+
+describe('unique-ids of identical messages', () => {
+  const twin = message('twin');
+
+  async function uniqueIds(spool: Spool): Promise<readonly string[]> {
+    const maildrop = await openAlice(spool);
+    const ids = await maildrop.uniqueIds();
+    await maildrop.release();
+    return ids;
+  }
+
+  test('stay when an UPDATE fails', async () => {
+    const spool = spoolWith(twin + twin + message('single'));
+    const before = await uniqueIds(spool);
+    const io = ioBeforeOpen(
+      (path, flags) => isJournal(path) && (flags & constants.O_CREAT) !== 0,
+      () => {
+        throw failure('ENOSPC');
+      },
+    );
+    const maildrop = await openAlice(spool, { io });
+    await maildrop.mark(1);
+    await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    expect(await uniqueIds(spool)).toEqual(before);
+  });
+
+  test('stay when the one that goes has other line ends', async () => {
+    const spool = spoolWith(twin.replaceAll('\n', '\r\n') + twin + message('single'));
+    const before = await uniqueIds(spool);
+    const maildrop = await openAlice(spool);
+    await maildrop.mark(1);
+    await maildrop.update();
+    expect(await uniqueIds(spool)).toEqual(before.slice(1));
+  });
+});
