@@ -167,10 +167,6 @@ testAsRoot([], 'C23: a swapper, 100,000 times and more, while sessions open and 
   }
   expect(await tryLogin(door, 'alice')).toMatch(/^\+OK/);
   const left = host.content('alice');
-  console.log(
-    host.log.filter(l => !/ login | logout |users-file/.test(l)),
-    removed,
-  );
   const first = mails.findIndex((_, i) => mails.slice(i).join('') === left);
   expect(first).toBeGreaterThanOrEqual(removed);
   const counts: Record<string, number> = {};
