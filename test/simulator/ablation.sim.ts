@@ -1,7 +1,7 @@
 /** The proof can fail: with any step left out there are violations, and with none left out there are none. */
 import { expect, test } from 'vitest';
 import { ABLATIONS } from './ablations.js';
-import { crashPointsOf, Enumeration, FEW, newTally } from './enumerate.js';
+import { crashPointsOf, DEEP, Enumeration, FEW, newTally } from './enumerate.js';
 import { MAILBOXES, without } from './mailboxes.js';
 import { update, worldWith } from './sessions.js';
 import { Table } from './table.js';
@@ -18,7 +18,11 @@ test.each(ABLATIONS)('without $name', async ({ name, later, options, harmless })
   const { points, run } = await crashPointsOf(start, options, one => update(start, deleted, one));
   expect(run.error).toBe(undefined);
   const enumeration = new Enumeration(tally, FEW, options);
-  await enumeration.crashes(points, [old, fresh]);
+  for (const point of points) {
+    await enumeration.crashes([point], [old, fresh]);
+    // Enough to know that the step is needed; how often, a night tells.
+    if (!DEEP && tally.violations.has('content')) break;
+  }
   await enumeration.crashes(points.slice(-1), [fresh]);
   table.row(name, tally);
   if (harmless) expect(tally.examples).toEqual([]);

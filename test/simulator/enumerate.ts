@@ -72,8 +72,8 @@ export interface Limits {
 export const DEEP = (process.env.SIMULATOR_DEEP ?? '') !== '';
 export const LIMITS: Limits = DEEP
   ? { first: { full: 4096, sample: 512 }, second: { full: 256, sample: 96 } }
-  : { first: { full: 1024, sample: 64 }, second: { full: 32, sample: 20 } };
-export const FEW: Limits = { first: { full: 64, sample: 48 }, second: { full: 16, sample: 12 } };
+  : { first: { full: 1024, sample: 64 }, second: { full: 16, sample: 14 } };
+export const FEW: Limits = { first: { full: 64, sample: 40 }, second: { full: 8, sample: 10 } };
 
 export function newTally(): Tally {
   return { states: 0, recoveries: 0, violations: new Map(), examples: [] };

@@ -13,7 +13,7 @@ import type { World } from './world.js';
 
 const { messages } = MAILBOXES[2]!;
 const OLD = without(messages, []);
-const LIMITS = { first: { full: 32, sample: 24 }, second: { full: 4, sample: 4 } };
+const LIMITS = { first: { full: 16, sample: 12 }, second: { full: 4, sample: 4 } };
 const MAIL = DELIVERIES.slice(0, 2);
 
 const ERRORS = ['EIO', 'ENOSPC', 'EDQUOT', 'EFBIG', 'EINTR'];
