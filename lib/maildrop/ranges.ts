@@ -45,7 +45,7 @@ export async function* sectorsOf(
   from: number,
   to: number,
 ): AsyncGenerator<{ start: number; octets: Uint8Array[] }> {
-  const buffer = Buffer.allocUnsafe(MOVE_CHUNK);
+  const buffer = Buffer.allocUnsafe(Math.max(0, Math.min(MOVE_CHUNK, to - from)));
   for (let start = from; start < to; ) {
     const end = Math.min(to, (Math.floor(start / MOVE_CHUNK) + 1) * MOVE_CHUNK);
     const chunk = buffer.subarray(0, end - start);
