@@ -22,14 +22,24 @@ export async function runUntilSignal(
   ending?: AbortSignal,
   onStopping: () => void = () => {},
 ): Promise<void> {
-  const signal = await new Promise<string>(resolve => {
-    for (const name of SIGNALS) process.once(name, () => resolve(name));
+  let stopping = false;
+  const cause = await new Promise<string>(resolve => {
+    for (const name of SIGNALS) {
+      // Kept to the end: without any listener but its own, the signal-exit that proper-lockfile brings
+      // would end the process by the signal, in the middle of an UPDATE.
+      process.on(name, () => {
+        if (stopping) server.cut();
+        stopping = true;
+        resolve(name);
+      });
+    }
     ending?.addEventListener('abort', () => resolve(String(ending.reason)), { once: true });
   });
-  log.write('info', '-', 'stopping', { cause: signal, connections: server.connections });
+  stopping = true;
+  const { connections } = server;
   onStopping();
   const drained = server.close(GRACE);
-  for (const name of SIGNALS) process.on(name, () => server.cut());
+  log.write('info', '-', 'stopping', { cause, connections });
   await drained;
   log.write('info', '-', 'stopped');
 }
