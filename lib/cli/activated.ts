@@ -9,7 +9,7 @@ import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import type { Given } from '../server/given.js';
 import { TcpServer } from '../server/tcp.js';
-import { runUntilSignal } from './foreground.js';
+import { runUntilStopped, StopRequest } from './foreground.js';
 import { selfCheck } from './self-check.js';
 import { sweep } from './serve.js';
 import { prepareService } from './service.js';
@@ -21,20 +21,20 @@ export async function serveActivated(
   settings: Settings,
   given: Extract<Given, { is: 'listeners' }>,
 ): Promise<void> {
-  const ending = new AbortController();
+  const request = new StopRequest();
   let diskFailed = false;
   const service = await prepareService(host, log, settings, {
     stays: true,
     onDiskFailure: () => {
       diskFailed = true;
-      ending.abort('disk failure');
+      request.stop('disk failure');
     },
   });
   const server = new TcpServer({
     ...settings,
     services: service.services,
     log,
-    onIdle: { after: settings.idleExit, leave: () => ending.abort('idle') },
+    onIdle: { after: settings.idleExit, leave: () => request.stop('idle') },
   });
   for (const { fd } of given.sockets) await server.listenOn(fd);
   await service.dropRoot();
@@ -43,7 +43,7 @@ export async function serveActivated(
   log.write('info', '-', 'ready', { by: given.by, sockets: given.sockets.length });
   host.notify(`READY=1\nSTATUS=serving ${settings.spool}`);
   const swept = settings.readOnly ? Promise.resolve() : sweep(service, log);
-  await runUntilSignal(server, log, ending.signal, () => host.notify('STOPPING=1'));
+  await runUntilStopped(server, log, request, () => host.notify('STOPPING=1'));
   await swept;
   await service.backends.close();
   if (diskFailed) throw new UsageError('the disk failed: an update is kept in its journal', EX.IOERR);

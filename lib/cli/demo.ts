@@ -23,7 +23,7 @@ import type { Host } from '../host/host.js';
 import { loadHost } from '../host/load.js';
 import { TcpServer } from '../server/tcp.js';
 import { createServices, effectiveUid } from '../services.js';
-import { runUntilSignal } from './foreground.js';
+import { runUntilStopped, StopRequest } from './foreground.js';
 import { packageFile } from './package.js';
 import { stderrLog } from './stderr-log.js';
 
@@ -31,6 +31,7 @@ import { stderrLog } from './stderr-log.js';
 const passwordOf = (user: string) => `secret-${user}`;
 
 export async function demo(raw: RawOptions): Promise<void> {
+  const request = new StopRequest();
   const scratch = mkdtempSync(join(tmpdir(), 'mbox-pop3d-demo-'));
   try {
     const paths = {
@@ -57,7 +58,7 @@ export async function demo(raw: RawOptions): Promise<void> {
     }
     server.start();
     announce(bound[0]!.address, bound[0]!.port, paths.spool, userNames(paths.users));
-    await runUntilSignal(server, log);
+    await runUntilStopped(server, log, request);
     await users.close();
   } finally {
     rmSync(scratch, { recursive: true, force: true });

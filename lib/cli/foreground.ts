@@ -11,31 +11,48 @@ const GRACE = 30_000;
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
-/**
- * Resolves when the server has stopped.
- * @param ending ends it like a signal; its reason is for the log
- * @param onStopping told when it begins to stop
- */
-export async function runUntilSignal(
-  server: TcpServer,
-  log: Log,
-  ending?: AbortSignal,
-  onStopping: () => void = () => {},
-): Promise<void> {
-  let stopping = false;
-  const cause = await new Promise<string>(resolve => {
+/** What tells a server to stop: a signal, or what `stop` is called with. */
+export class StopRequest {
+  readonly #cause: Promise<string>;
+  #resolve: (cause: string) => void = () => {};
+  #again: (() => void) | undefined;
+
+  /** From now on no signal ends the process: to be made before anybody is told that we are ready. */
+  constructor() {
+    this.#cause = new Promise(resolve => {
+      this.#resolve = resolve;
+    });
     for (const name of SIGNALS) {
       // Kept to the end: without any listener but its own, the signal-exit that proper-lockfile brings
       // would end the process by the signal, in the middle of an UPDATE.
-      process.on(name, () => {
-        if (stopping) server.cut();
-        stopping = true;
-        resolve(name);
-      });
+      process.on(name, () => (this.#again === undefined ? this.stop(name) : this.#again()));
     }
-    ending?.addEventListener('abort', () => resolve(String(ending.reason)), { once: true });
-  });
-  stopping = true;
+  }
+
+  /** @param cause for the log */
+  stop(cause: string): void {
+    this.#resolve(cause);
+  }
+
+  /** @returns the cause of the first request; `again` is called for signals after that */
+  async first(again: () => void): Promise<string> {
+    const cause = await this.#cause;
+    this.#again = again;
+    return cause;
+  }
+}
+
+/**
+ * Resolves when the server has stopped.
+ * @param onStopping told when it begins to stop
+ */
+export async function runUntilStopped(
+  server: TcpServer,
+  log: Log,
+  request: StopRequest,
+  onStopping: () => void = () => {},
+): Promise<void> {
+  const cause = await request.first(() => server.cut());
   const { connections } = server;
   onStopping();
   const drained = server.close(GRACE);

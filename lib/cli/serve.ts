@@ -5,7 +5,7 @@ import type { Host } from '../host/host.js';
 import { loadHost } from '../host/load.js';
 import type { Log } from '../log.js';
 import { TcpServer } from '../server/tcp.js';
-import { runUntilSignal } from './foreground.js';
+import { runUntilStopped, StopRequest } from './foreground.js';
 import { selfCheck } from './self-check.js';
 import { prepareService, recoverUsers, type Service } from './service.js';
 import { stderrLog } from './stderr-log.js';
@@ -14,10 +14,14 @@ export async function serve(raw: RawOptions): Promise<void> {
   const settings = settingsFrom(raw);
   const log = stderrLog(settings.logLevel);
   const host = await nativeHost();
-  const diskFailure = new AbortController();
+  const request = new StopRequest();
+  let diskFailed = false;
   const service = await prepareService(host, log, settings, {
     stays: true,
-    onDiskFailure: () => diskFailure.abort('disk failure'),
+    onDiskFailure: () => {
+      diskFailed = true;
+      request.stop('disk failure');
+    },
   });
   const server = new TcpServer({ ...settings, services: service.services, log });
   const bound = await server.listen(settings.listen);
@@ -31,10 +35,10 @@ export async function serve(raw: RawOptions): Promise<void> {
   process.stdout.write(`mbox-pop3d ready on ${where.join(' ')}\n`);
   // Not waited for: a login finishes its own mailbox first, and one that is locked must not keep others out.
   const swept = settings.readOnly ? Promise.resolve() : sweep(service, log);
-  await runUntilSignal(server, log, diskFailure.signal);
+  await runUntilStopped(server, log, request);
   await swept;
   await service.backends.close();
-  if (diskFailure.signal.aborted) {
+  if (diskFailed) {
     throw new UsageError('the disk failed: an update is kept in its journal, see the log', EX.IOERR);
   }
 }
