@@ -61,7 +61,7 @@ function flagsOf(raw: RawOptions): string[] {
 async function recoverAndTell(spool: Spool, backends: Backends, names: readonly string[]): Promise<void> {
   let failures = 0;
   for await (const result of recoverUsers(spool, backends, names)) {
-    if ('failed' in result) failures++;
+    if ('failed' in result || result.report.did === 'kept') failures++;
     process.stdout.write(`${result.user}: ${describe(result)}\n`);
   }
   if (names.length === 0) process.stdout.write('no interrupted update\n');

@@ -2,7 +2,7 @@
  * `mbox-pop3d recover`, and the same at the start of `serve`, after a real crash: what it does, what it
  * says, how it ends; killed itself; and what is left alone because another program was there first.
  */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -146,12 +146,20 @@ test.skipIf(NO_TRACER)(
   },
 );
 
-test.skipIf(NO_TRACER)('the mailbox is gone: the journal is kept', async () => {
+test.skipIf(NO_TRACER)('the mailbox is away: the journal is kept, and finished when it is back', async () => {
   const scratch = await crashed();
-  rmSync(scratch.mailbox);
-  const { stdout } = await recover(scratch);
-  expect(stdout).toContain('journal.conflict: the mailbox file is gone');
-  expect(existsSync(scratch.mailbox)).toBe(false);
+  const journal = join(scratch.stateDir, 'alice', 'journal');
+  const before = readFileSync(journal);
+  const away = `${scratch.mailbox}-away`;
+  renameSync(scratch.mailbox, away);
+  const { code, stdout, stderr } = await recover(scratch);
+  expect(stdout).toBe(`alice: not finished, journal ${journal} kept: the mailbox file is not there\n`);
+  expect(stderr).toContain(`journal-kept user=alice path=${journal} `);
+  expect(code).toBe(75);
+  expect([existsSync(scratch.mailbox), readFileSync(journal).equals(before)]).toEqual([false, true]);
+  renameSync(away, scratch.mailbox);
+  expect((await recover(scratch)).stdout).toBe(FINISHED);
+  expect(scratch.content()).toBe(NEW);
 });
 
 test.skipIf(NO_TRACER)('a journal that was never one: kept aside, the mailbox untouched', async () => {
