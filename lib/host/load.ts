@@ -3,7 +3,6 @@
  * the portable one is enough is the caller's decision (it is for `demo` and the library, not for `serve`).
  */
 import type { Host } from './host.js';
-import { createPortableHost } from './portable.js';
 
 export interface LoadedHost {
   readonly host: Host;
@@ -25,6 +24,7 @@ export async function chooseHost(native: () => Promise<Host>): Promise<LoadedHos
     return { host: await native() };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
+    const { createPortableHost } = await import('./portable.js');
     return { host: createPortableHost(), degraded: reason.split('\n', 1)[0] ?? '' };
   }
 }

@@ -31,7 +31,6 @@ const OURS = [
   'lib/host/linux-notify',
   'lib/host/linux-syslog',
   'lib/host/load',
-  'lib/host/portable',
   'lib/log',
   'lib/maildrop/lock-methods',
   'lib/pop3/arguments',
