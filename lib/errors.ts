@@ -56,12 +56,10 @@ export class UsageError extends Error {
 /** sysexits(3), the ones we use. */
 export const EX = {
   USAGE: 64,
-  DATAERR: 65,
   NOINPUT: 66,
   NOUSER: 67,
   UNAVAILABLE: 69,
   SOFTWARE: 70,
-  OSERR: 71,
   CANTCREAT: 73,
   IOERR: 74,
   TEMPFAIL: 75,

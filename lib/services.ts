@@ -1,6 +1,6 @@
 /**
  * The composition root: the only place that knows which implementation stands behind each port.
- * A front door makes a `TcpServer` (later: one stream) from what this returns.
+ * A front door makes a `TcpServer`, or serves one stream, with what this returns.
  */
 import { hostname } from 'node:os';
 import type { Settings } from './config.js';
