@@ -5,7 +5,7 @@
  * Invariant: while a backend cannot tell, nobody is told "wrong password": it might have said yes.
  */
 import { Unavailable } from '../errors.js';
-import type { Authenticator, Verdict } from '../pop3/ports.js';
+import type { Authenticator, Peer, Verdict } from '../pop3/ports.js';
 
 export class Chain implements Authenticator {
   readonly #backends: readonly Authenticator[];
@@ -16,12 +16,12 @@ export class Chain implements Authenticator {
     this.#backends = backends;
   }
 
-  checkPassword(user: Uint8Array, password: Uint8Array): Promise<Verdict> {
-    return this.#first(backend => backend.checkPassword(user, password));
+  checkPassword(user: Uint8Array, password: Uint8Array, peer: Peer): Promise<Verdict> {
+    return this.#first(backend => backend.checkPassword(user, password, peer));
   }
 
-  checkApop(user: Uint8Array, timestamp: string, digest: string): Promise<Verdict> {
-    return this.#first(backend => backend.checkApop(user, timestamp, digest));
+  checkApop(user: Uint8Array, timestamp: string, digest: string, peer: Peer): Promise<Verdict> {
+    return this.#first(backend => backend.checkApop(user, timestamp, digest, peer));
   }
 
   async #first(check: (backend: Authenticator) => Promise<Verdict>): Promise<Verdict> {

@@ -56,7 +56,8 @@ export function lazily(open: () => Promise<Backends>): Authenticator {
     }
   };
   return {
-    checkPassword: async (user, password) => (await backends()).checkPassword(user, password),
-    checkApop: async (user, timestamp, digest) => (await backends()).checkApop(user, timestamp, digest),
+    checkPassword: async (user, password, peer) => (await backends()).checkPassword(user, password, peer),
+    checkApop: async (user, timestamp, digest, peer) =>
+      (await backends()).checkApop(user, timestamp, digest, peer),
   };
 }

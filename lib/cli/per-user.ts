@@ -49,9 +49,10 @@ export class PerUser {
   confine(services: SessionServices): SessionServices {
     const { authenticator } = services;
     const confined: Authenticator = {
-      checkPassword: (user, password) => this.#asRoot(() => authenticator.checkPassword(user, password)),
-      checkApop: (user, timestamp, digest) =>
-        this.#asRoot(() => authenticator.checkApop(user, timestamp, digest)),
+      checkPassword: (user, password, peer) =>
+        this.#asRoot(() => authenticator.checkPassword(user, password, peer)),
+      checkApop: (user, timestamp, digest, peer) =>
+        this.#asRoot(() => authenticator.checkApop(user, timestamp, digest, peer)),
     };
     this.#lower();
     return {

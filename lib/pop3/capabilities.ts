@@ -16,6 +16,15 @@ export interface Features {
 export interface CapabilityContext {
   readonly state: 'authorization' | 'transaction';
   readonly features: Features;
+  readonly transport: Transport;
+}
+
+/** What the connection is, as far as it decides what may be offered. */
+export interface Transport {
+  /** Nobody between the client and us can read along: TLS is up. */
+  readonly secure: boolean;
+  /** The client is on this host. */
+  readonly local: boolean;
 }
 
 /** The capability's line, or undefined when it does not apply. */

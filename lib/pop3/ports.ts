@@ -17,6 +17,8 @@ export interface Account {
   /** Who must own the mailbox file, where the backend says so. */
   readonly uid?: number;
   readonly gid?: number;
+  /** DELE is refused and the mailbox never written, whatever the server's own setting. */
+  readonly readOnly?: boolean;
 }
 
 export type Verdict = { readonly account: Account } | { readonly refused: string };
@@ -26,11 +28,15 @@ export type Verdict = { readonly account: Account } | { readonly refused: string
  * `Unavailable` when it cannot tell (users file unreadable, crypt(3) missing): that is `[SYS/TEMP]`,
  * never "wrong password", never "ok".
  */
-export interface Authenticator {
-  /** USER/PASS. Both are the octets the client sent. */
-  checkPassword(user: Uint8Array, password: Uint8Array): Promise<Verdict>;
+export interface PasswordChecker {
+  /** USER/PASS. Both are the octets the client sent; `peer` is for backends that judge or log it. */
+  checkPassword(user: Uint8Array, password: Uint8Array, peer: Peer): Promise<Verdict>;
+}
+
+/** Every way to log in. */
+export interface Authenticator extends PasswordChecker {
   /** APOP (RFC 1939 §7): `digest` is the lower-case hex MD5 of `timestamp` followed by the shared secret. */
-  checkApop(user: Uint8Array, timestamp: string, digest: string): Promise<Verdict>;
+  checkApop(user: Uint8Array, timestamp: string, digest: string, peer: Peer): Promise<Verdict>;
 }
 
 /**

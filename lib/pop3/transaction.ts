@@ -7,7 +7,7 @@
  */
 import { BadRequest } from '../errors.js';
 import { lineCount, messageNumber, optional, type Parser } from './arguments.js';
-import { type CapabilityContext, capa, type Features } from './capabilities.js';
+import { type CapabilityContext, capa } from './capabilities.js';
 import { type Command, command, type Table } from './command.js';
 import type { Maildrop } from './ports.js';
 import { count, ok, type Reply } from './reply.js';
@@ -22,10 +22,11 @@ export interface Transaction extends CapabilityContext {
   last: number;
 }
 
-/** The state at its beginning: no marks. */
-export function beginTransaction(maildrop: Maildrop, features: Features): Transaction {
+/** The state at its beginning: no marks. `context` is that of the login. */
+export function beginTransaction(maildrop: Maildrop, context: Omit<CapabilityContext, 'state'>): Transaction {
+  const { features, transport } = context;
   const totals = { left: 0, octets: 0, last: 0 };
-  const session: Transaction = { state: 'transaction', features, maildrop, ...totals };
+  const session: Transaction = { state: 'transaction', features, transport, maildrop, ...totals };
   countAll(session);
   return session;
 }

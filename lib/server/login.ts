@@ -25,7 +25,7 @@ export async function attemptLogin(
   const { method } = credentials;
   try {
     const began = performance.now();
-    const verdict = await check(services, credentials);
+    const verdict = await check(services, credentials, peer);
     connection.mustBeOpen();
     if ('refused' in verdict) {
       // Before the wait, so that what reads the log (fail2ban) is not slower than the client.
@@ -45,11 +45,11 @@ export async function attemptLogin(
   }
 }
 
-function check({ authenticator }: SessionServices, credentials: Credentials): Promise<Verdict> {
+function check({ authenticator }: SessionServices, credentials: Credentials, peer: Peer): Promise<Verdict> {
   const { user } = credentials;
   return credentials.method === 'USER'
-    ? authenticator.checkPassword(user, credentials.password)
-    : authenticator.checkApop(user, credentials.timestamp, credentials.digest);
+    ? authenticator.checkPassword(user, credentials.password, peer)
+    : authenticator.checkApop(user, credentials.timestamp, credentials.digest, peer);
 }
 
 /**

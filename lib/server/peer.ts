@@ -8,3 +8,8 @@ export function peerOf(socket: Socket): Peer {
   const address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=[0-9.]+$)/i, '');
   return { address, port: socket.remotePort ?? 0 };
 }
+
+/** Whether the client is on this host, as far as its address tells. */
+export function isLocal({ address }: Peer): boolean {
+  return address === '::1' || /^127\./.test(address);
+}

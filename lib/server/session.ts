@@ -19,6 +19,7 @@ import { Connection, type Reason } from './connection.js';
 import { type Greeting, greet } from './greeting.js';
 import { attemptLogin } from './login.js';
 import { Output } from './output.js';
+import { isLocal } from './peer.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
 import { SessionLog } from './session-log.js';
 import type { SessionServices } from './session-services.js';
@@ -83,6 +84,7 @@ class Session {
     this.state = {
       state: 'authorization',
       features: { last: services.settings.last },
+      transport: { secure: false, local: isLocal(peer) },
       timestamp: this.greeting.timestamp,
       login: credentials => this.logIn(credentials),
       user: undefined,
@@ -203,7 +205,7 @@ class Session {
     this.maildrop = maildrop;
     this.account = account;
     this.stopLoginDeadline();
-    this.opened = beginTransaction(maildrop, this.state.features);
+    this.opened = beginTransaction(maildrop, this.state);
     const { octets } = this.opened;
     const { messages } = maildrop;
     this.log.write('info', 'login', { user: account.user, method: credentials.method, messages, octets });

@@ -4,6 +4,7 @@ import { Chain } from '../../lib/auth/chain.js';
 import { Unavailable } from '../../lib/errors.js';
 import type { Authenticator, Verdict } from '../../lib/pop3/ports.js';
 
+const PEER = { address: '192.0.2.7', port: 40000 };
 const down = new Unavailable('SYS/TEMP', 'Cannot check passwords now');
 const yes = (user: string): Verdict => ({ account: { user } });
 const no = (refused: string): Verdict => ({ refused });
@@ -40,8 +41,8 @@ describe.each(CALLS)('%s', (call, args) => {
     const [user, second, third = ''] = args;
     const verdict =
       call === 'checkPassword'
-        ? chain.checkPassword(Buffer.from(user), Buffer.from(second))
-        : chain.checkApop(Buffer.from(user), second, third);
+        ? chain.checkPassword(Buffer.from(user), Buffer.from(second), PEER)
+        : chain.checkApop(Buffer.from(user), second, third, PEER);
     return { verdict, backends };
   };
 

@@ -24,9 +24,11 @@ describe('statusLine', () => {
   });
 });
 
+const transport = { secure: false, local: true };
+
 test('RFC 2449 §5: capabilities before login are there after it', () => {
-  const before = capabilities({ state: 'authorization', features: { last: false } });
-  const after = capabilities({ state: 'transaction', features: { last: true } });
+  const before = capabilities({ state: 'authorization', features: { last: false }, transport });
+  const after = capabilities({ state: 'transaction', features: { last: true }, transport });
   expect(after).toEqual(expect.arrayContaining(before));
   for (const line of after) expect(line).toMatch(/^[\x21-\x2d\x2f-\x7e]+( [\x21-\x7e]+)*$/);
 });
