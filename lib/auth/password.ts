@@ -8,6 +8,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
+import { matchesScramKeys } from './scram-keys.js';
 import { MAX_PASSWORD, readSecret, type Secret } from './secret.js';
 
 /** All that checking needs of the host. */
@@ -40,6 +41,8 @@ export async function comparePassword(
       return outcome(sameOctets(Buffer.from(await desCrypt(password, secret.hash), 'latin1'), secret.hash));
     case 'crypt':
       return compareCrypt(host, password, secret.hash, secret.wellFormed);
+    case 'scram':
+      return outcome(await matchesScramKeys(password, secret));
     case 'locked':
     case 'unknown':
       return 'unusable';

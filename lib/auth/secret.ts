@@ -6,6 +6,8 @@
  * Octets: a field is a string of one character per octet (latin1), because passwords have no charset.
  */
 
+import { readScramKeys, type ScramHash, type ScramKeys } from './scram-keys.js';
+
 /** CRYPT_MAX_PASSPHRASE_SIZE of crypt(3) is 512 with the NUL. */
 export const MAX_PASSWORD = 511;
 
@@ -15,6 +17,8 @@ export type Secret =
   | { readonly kind: 'des'; readonly hash: string }
   /** `wellFormed`: of a known method and whole, so that crypt(3) can fail on it only for want of something. */
   | { readonly kind: 'crypt'; readonly hash: string; readonly wellFormed: boolean }
+  /** Serves a plain password and the SCRAM mechanism of its hash. */
+  | ({ readonly kind: 'scram' } & ScramKeys)
   /** Nobody can log in with it. */
   | { readonly kind: 'locked'; readonly reason: string }
   /** The same, but whoever wrote it probably meant something else. */
@@ -30,6 +34,8 @@ const SCHEMES: ReadonlyMap<string, (value: string) => Secret> = new Map([
   ['SHA256-CRYPT', readHash],
   ['SHA512-CRYPT', readHash],
   ['BLF-CRYPT', readHash],
+  ['SCRAM-SHA-1', value => readScram('sha1', value)],
+  ['SCRAM-SHA-256', value => readScram('sha256', value)],
 ]);
 
 /** crypt(5): the whole strings of the methods in use. */
@@ -58,6 +64,13 @@ function readPlain(value: string): Secret {
   return { kind: 'plain', octets: Buffer.from(value, 'latin1') };
 }
 
+function readScram(hash: ScramHash, value: string): Secret {
+  const keys = readScramKeys(hash, value);
+  return keys === undefined
+    ? { kind: 'unknown', reason: 'SCRAM keys are not ITERATIONS,SALT,STOREDKEY,SERVERKEY' }
+    : { kind: 'scram', ...keys };
+}
+
 /** Reads a field that holds a crypt(3) string and nothing else, as those of shadow(5) do. Total, as `readSecret`. */
 export function readHash(value: string): Secret {
   if (value === '') return { kind: 'locked', reason: 'no password' };
@@ -78,6 +91,7 @@ function isBigcrypt(value: string): boolean {
 /** Method and cost of a hash: two with the same take about the same time. Undefined when nobody can log in with it. */
 export function costOf(secret: Secret): string | undefined {
   if (secret.kind === 'plain' || secret.kind === 'des') return secret.kind;
+  if (secret.kind === 'scram') return `scram ${secret.hash} ${secret.iterations}`;
   if (secret.kind !== 'crypt' || !secret.wellFormed) return undefined;
   return /^\$(?:g?y|2[abxy])\$[^$]*|^\$7\$.|^\$[56]\$(?:rounds=\d+)?|^\$[^$]*/.exec(secret.hash)?.[0];
 }

@@ -1,15 +1,13 @@
 /**
- * crypt(3) through libcrypt's crypt_r, off the main thread: yescrypt or bcrypt take 50 ms to seconds.
- *
- * Invariant: at most MAX_AT_ONCE run at a time, the rest wait in line. koffi's calls share libuv's four
- * threads with all file I/O: four slow hashes would freeze every session's reads.
+ * crypt(3) through libcrypt's crypt_r, off the main thread and two at a time (hashing-gate.ts): yescrypt
+ * or bcrypt take 50 ms to seconds.
  *
  * Buffers that C writes to are referenced until the call has ended, and wiped then.
  */
 import koffi, { type KoffiFunc } from 'koffi';
 import { Unavailable } from '../errors.js';
+import { inTurn } from './hashing-gate.js';
 
-const MAX_AT_ONCE = 2;
 /** CRYPT_MAX_PASSPHRASE_SIZE of libxcrypt is 512 with the NUL. */
 const MAX_PASSWORD = 511;
 /** `struct crypt_data`: 32768 octets in libxcrypt, 131232 in the libcrypt that old glibc brought along. */
@@ -18,8 +16,6 @@ const CRYPT_DATA = 131_232;
 type CryptR = KoffiFunc<(password: Buffer, setting: Buffer, data: Buffer) => string | null>;
 
 let cryptR: CryptR | undefined;
-let running = 0;
-const waiting: (() => void)[] = [];
 
 /** Loads libcrypt if it is not loaded. Throws `Unavailable` when the host has none. */
 export function loadCrypt(): CryptR {
@@ -48,16 +44,7 @@ export async function crypt(password: Uint8Array, setting: string): Promise<stri
   // Nothing outside printable ASCII is a setting; libxcrypt refuses it too, older ones do not all.
   if (!/^[\x21-\x7e]{1,383}$/.test(setting)) return undefined;
   const call = loadCrypt();
-  if (running >= MAX_AT_ONCE) await new Promise<void>(resolve => waiting.push(resolve));
-  else running += 1;
-  try {
-    return await hash(call, password, setting);
-  } finally {
-    // The place goes to the next in line without being given up, so nobody can slip in between.
-    const next = waiting.shift();
-    if (next === undefined) running -= 1;
-    else next();
-  }
+  return inTurn(() => hash(call, password, setting));
 }
 
 function hash(call: CryptR, password: Uint8Array, setting: string): Promise<string | undefined> {

@@ -22,6 +22,7 @@ const OURS = [
   'lib/cli/stderr-log',
   'lib/config',
   'lib/errors',
+  'lib/host/hashing-gate',
   'lib/host/ids',
   'lib/host/libc',
   'lib/host/linux',
