@@ -1,6 +1,6 @@
 /**
- * Whether a password is the right one: plain text, 13-character DES hashes by unix-crypt-td-js, any
- * other hash by the host's crypt(3).
+ * Whether a password is the right one: plain text, 13-character DES hashes by unix-crypt-td-js, other
+ * crypt(3) strings by the host's crypt(3), keys and digests by node:crypto.
  *
  * Invariants: an empty password is never right, nor is anything right for a locked or odd field;
  * comparisons take the same time wherever the difference is; what cannot be told throws.
@@ -8,6 +8,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
+import { matchesPbkdf2, matchesSaltedDigest } from './digests.js';
 import { matchesScramKeys } from './scram-keys.js';
 import { MAX_PASSWORD, readSecret, type Secret } from './secret.js';
 
@@ -43,6 +44,10 @@ export async function comparePassword(
       return compareCrypt(host, password, secret.hash, secret.wellFormed);
     case 'scram':
       return outcome(await matchesScramKeys(password, secret));
+    case 'pbkdf2':
+      return outcome(await matchesPbkdf2(password, secret));
+    case 'salted':
+      return outcome(matchesSaltedDigest(password, secret));
     case 'locked':
     case 'unknown':
       return 'unusable';

@@ -6,6 +6,9 @@
  * Octets: a field is a string of one character per octet (latin1), because passwords have no charset.
  */
 
+import { costOfHash, costsTooMuch, isCryptString, isWellFormed } from './crypt-strings.js';
+import { type Pbkdf2Key, readPbkdf2, readSaltedDigest, type SaltedDigest } from './digests.js';
+import { fromBase64, fromHex } from './encodings.js';
 import { readScramKeys, type ScramHash, type ScramKeys } from './scram-keys.js';
 
 /** CRYPT_MAX_PASSPHRASE_SIZE of crypt(3) is 512 with the NUL. */
@@ -19,56 +22,107 @@ export type Secret =
   | { readonly kind: 'crypt'; readonly hash: string; readonly wellFormed: boolean }
   /** Serves a plain password and the SCRAM mechanism of its hash. */
   | ({ readonly kind: 'scram' } & ScramKeys)
+  | ({ readonly kind: 'pbkdf2' } & Pbkdf2Key)
+  | ({ readonly kind: 'salted' } & SaltedDigest)
   /** Nobody can log in with it. */
   | { readonly kind: 'locked'; readonly reason: string }
   /** The same, but whoever wrote it probably meant something else. */
   | { readonly kind: 'unknown'; readonly reason: string };
 
-const SCHEMES: ReadonlyMap<string, (value: string) => Secret> = new Map([
-  ['PLAIN', readPlain],
-  ['CLEARTEXT', readPlain],
-  ['CRYPT', readHash],
-  // What `doveadm pw` writes: each is a crypt(3) string that says its method itself.
-  ['DES-CRYPT', readHash],
-  ['MD5-CRYPT', readHash],
-  ['SHA256-CRYPT', readHash],
-  ['SHA512-CRYPT', readHash],
-  ['BLF-CRYPT', readHash],
-  ['SCRAM-SHA-1', value => readScram('sha1', value)],
-  ['SCRAM-SHA-256', value => readScram('sha256', value)],
-]);
+/** How a scheme's value is written: as it is, or binary as one of these. */
+type Encoding = 'text' | 'base64' | 'hex';
 
-/** crypt(5): the whole strings of the methods in use. */
-const WELL_FORMED = [
-  /^\$g?y\$[./A-Za-z0-9]+\$[./A-Za-z0-9]{0,86}\$[./A-Za-z0-9]{43}$/,
-  /^\$7\$[./A-Za-z0-9]{11,97}\$[./A-Za-z0-9]{43}$/,
-  /^\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}$/,
-  /^\$6\$(rounds=[1-9][0-9]{0,8}\$)?[^$:]{1,16}\$[./A-Za-z0-9]{86}$/,
-  /^\$5\$(rounds=[1-9][0-9]{0,8}\$)?[^$:]{1,16}\$[./A-Za-z0-9]{43}$/,
-  /^\$1\$[^$:]{1,8}\$[./A-Za-z0-9]{22}$/,
-];
+interface Scheme {
+  /** When the scheme's name does not say, as in `{SSHA.HEX}`. */
+  readonly encoding: Encoding;
+  readonly read: (value: Buffer) => Secret;
+}
+
+const SCHEMES: ReadonlyMap<string, Scheme> = new Map([
+  ['PLAIN', text(readPlain)],
+  ['CLEARTEXT', text(readPlain)],
+  ['CRYPT', text(readHash)],
+  // What `doveadm pw` writes: each is a crypt(3) string that says its method itself.
+  ['DES-CRYPT', text(readHash)],
+  ['MD5-CRYPT', text(readHash)],
+  ['SHA256-CRYPT', text(readHash)],
+  ['SHA512-CRYPT', text(readHash)],
+  ['BLF-CRYPT', text(readHash)],
+  ['SCRAM-SHA-1', text(value => readScram('sha1', value))],
+  ['SCRAM-SHA-256', text(value => readScram('sha256', value))],
+  ['PBKDF2', text(readPbkdf2Secret)],
+  ['SSHA', binary(value => readSalted('sha1', value))],
+  ['SSHA256', binary(value => readSalted('sha256', value))],
+  ['SSHA512', binary(value => readSalted('sha512', value))],
+]);
+/** What may follow the name of a scheme, behind a dot. */
+const ENCODINGS: ReadonlyMap<string, Encoding> = new Map([
+  ['B64', 'base64'],
+  ['BASE64', 'base64'],
+  ['HEX', 'hex'],
+]);
 
 /** Reads a password field. Total: every string is some kind. */
 export function readSecret(field: string): Secret {
-  const scheme = /^\{([A-Za-z0-9.-]{1,32})\}/.exec(field);
-  if (scheme === null) return readHash(field);
-  const read = SCHEMES.get(scheme[1]!.toUpperCase());
-  if (read === undefined) return { kind: 'unknown', reason: `password scheme ${scheme[0]} is not supported` };
-  return read(field.slice(scheme[0].length));
+  const match = /^\{([A-Za-z0-9-]{1,32})(?:\.([A-Za-z0-9]{1,8}))?\}/.exec(field);
+  if (match === null) return readHash(field);
+  const [prefix, name = '', suffix] = match;
+  const scheme = SCHEMES.get(name.toUpperCase());
+  const encoding = suffix === undefined ? scheme?.encoding : ENCODINGS.get(suffix.toUpperCase());
+  if (scheme === undefined || encoding === undefined) {
+    return { kind: 'unknown', reason: `password scheme ${prefix} is not supported` };
+  }
+  const value = decode(field.slice(prefix.length), encoding);
+  return value === undefined
+    ? { kind: 'unknown', reason: `value of ${prefix} is not ${encoding}` }
+    : scheme.read(value);
+}
+
+function decode(value: string, encoding: Encoding): Buffer | undefined {
+  switch (encoding) {
+    case 'text':
+      return /[^\0-\xff]/.test(value) ? undefined : Buffer.from(value, 'latin1');
+    case 'base64':
+      return fromBase64(value);
+    case 'hex':
+      return fromHex(value);
+  }
+}
+
+function text(read: (value: string) => Secret): Scheme {
+  return { encoding: 'text', read: value => read(value.toString('latin1')) };
+}
+
+function binary(read: (value: Buffer) => Secret): Scheme {
+  return { encoding: 'base64', read };
 }
 
 function readPlain(value: string): Secret {
   if (value === '') return { kind: 'locked', reason: 'no password' };
   if (value.length > MAX_PASSWORD) return { kind: 'unknown', reason: 'password over 511 octets' };
-  if (/[^\x01-\xff]/.test(value)) return { kind: 'unknown', reason: 'password has a NUL octet' };
+  if (value.includes('\0')) return { kind: 'unknown', reason: 'password has a NUL octet' };
   return { kind: 'plain', octets: Buffer.from(value, 'latin1') };
 }
 
 function readScram(hash: ScramHash, value: string): Secret {
   const keys = readScramKeys(hash, value);
   return keys === undefined
-    ? { kind: 'unknown', reason: 'SCRAM keys are not ITERATIONS,SALT,STOREDKEY,SERVERKEY' }
+    ? { kind: 'unknown', reason: 'SCRAM keys are not ITERATIONS,SALT,STOREDKEY,SERVERKEY, or take too long' }
     : { kind: 'scram', ...keys };
+}
+
+function readPbkdf2Secret(value: string): Secret {
+  const key = readPbkdf2(value);
+  return key === undefined
+    ? { kind: 'unknown', reason: 'PBKDF2 is not $1$SALT$ITERATIONS$KEY, or takes too long' }
+    : { kind: 'pbkdf2', ...key };
+}
+
+function readSalted(hash: SaltedDigest['hash'], value: Buffer): Secret {
+  const digest = readSaltedDigest(hash, value);
+  return digest === undefined
+    ? { kind: 'unknown', reason: 'salted digest is too short' }
+    : { kind: 'salted', ...digest };
 }
 
 /** Reads a field that holds a crypt(3) string and nothing else, as those of shadow(5) do. Total, as `readSecret`. */
@@ -77,27 +131,26 @@ export function readHash(value: string): Secret {
   // passwd(5) and shadow(5): `!` before a hash locks it; `*` and `x` never were one.
   if (/^[!*]/.test(value) || value === 'x') return { kind: 'locked', reason: 'locked' };
   if (/^[./0-9A-Za-z]{13}$/.test(value)) return { kind: 'des', hash: value };
-  if (/^(\$[\x21-\x7e]+|_[./0-9A-Za-z]{19})$/.test(value) || isBigcrypt(value)) {
-    return { kind: 'crypt', hash: value, wellFormed: WELL_FORMED.some(form => form.test(value)) };
-  }
+  if (costsTooMuch(value)) return { kind: 'unknown', reason: 'password hash costs too much to check' };
+  if (isCryptString(value)) return { kind: 'crypt', hash: value, wellFormed: isWellFormed(value) };
   return { kind: 'unknown', reason: 'password is neither a crypt(3) hash nor {PLAIN}' };
-}
-
-/** bigcrypt: two characters of salt and 11 for each 8 octets of the password. */
-function isBigcrypt(value: string): boolean {
-  return /^[./0-9A-Za-z]{24,178}$/.test(value) && (value.length - 2) % 11 === 0;
 }
 
 /** Method and cost of a hash: two with the same take about the same time. Undefined when nobody can log in with it. */
 export function costOf(secret: Secret): string | undefined {
-  if (secret.kind === 'plain' || secret.kind === 'des') return secret.kind;
-  if (secret.kind === 'scram') return `scram ${secret.hash} ${secret.iterations}`;
-  if (secret.kind !== 'crypt' || !secret.wellFormed) return undefined;
-  return /^\$(?:g?y|2[abxy])\$[^$]*|^\$7\$.|^\$[56]\$(?:rounds=\d+)?|^\$[^$]*/.exec(secret.hash)?.[0];
-}
-
-/** The same method and cost with a salt and a hash of nothing: a setting to spend the same time with. */
-export function maskHash(hash: string): string {
-  const cost = /^\$7\$.{11}|^\$(?:g?y|2[abxy])\$[^$]*|^\$[56]\$rounds=\d+|^\$[^$]*|^/.exec(hash)?.[0] ?? '';
-  return cost + hash.slice(cost.length).replace(/[^$]/g, '.');
+  switch (secret.kind) {
+    case 'plain':
+    case 'des':
+      return secret.kind;
+    case 'crypt':
+      return secret.wellFormed ? costOfHash(secret.hash) : undefined;
+    case 'scram':
+    case 'pbkdf2':
+      return `${secret.kind} ${'hash' in secret ? secret.hash : ''} ${secret.iterations}`;
+    case 'salted':
+      return `salted ${secret.hash}`;
+    case 'locked':
+    case 'unknown':
+      return undefined;
+  }
 }
