@@ -26,6 +26,8 @@ export interface Settings {
   readonly users: string | undefined;
   readonly auth: readonly AuthBackend[];
   readonly minUid: number;
+  /** Milliseconds; 0 for no cache. */
+  readonly authCache: number;
   readonly readOnly: boolean;
   readonly stateDir: string;
   readonly runtimeDir: string;
@@ -70,6 +72,11 @@ export const OPTIONS = {
     defaultDescription: 'users if --users is given, else system',
   },
   'min-uid': { type: 'string', describe: 'least uid of a system account that may log in', default: '1000' },
+  'auth-cache': {
+    type: 'string',
+    describe: 'seconds for which a right password is not hashed again; 0 for never',
+    default: '900',
+  },
   'read-only': { type: 'boolean', describe: 'refuse DELE, never rewrite a mailbox', default: false },
   'state-dir': {
     type: 'string',
@@ -144,6 +151,7 @@ export function settingsFrom(raw: RawOptions): Settings {
     spool: required(raw, 'spool'),
     ...backends(raw),
     minUid: count(raw, 'min-uid'),
+    authCache: seconds(raw, 'auth-cache', 0),
     readOnly: flag(raw, 'read-only'),
     stateDir,
     runtimeDir,

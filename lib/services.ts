@@ -17,6 +17,7 @@ export type SessionConfig = Omit<
   | 'users'
   | 'auth'
   | 'minUid'
+  | 'authCache'
   | 'user'
   | 'group'
   | 'idleExit'

@@ -9,9 +9,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Unavailable } from '../errors.js';
 import type { Account, Verdict } from '../pop3/ports.js';
-import { type Crypt, comparePassword, passwordProblem, sameOctets } from './password.js';
+import { type Comparison, type Crypt, comparePassword, passwordProblem, sameOctets } from './password.js';
 import { costOf, type Secret } from './secret.js';
 import { userNameFrom } from './user-name.js';
+import type { VerifiedLogins } from './verified-logins.js';
 
 export interface UserEntry {
   readonly account: Account;
@@ -22,11 +23,21 @@ export class Credentials {
   readonly #users: ReadonlyMap<string, UserEntry>;
   readonly #host: Crypt;
   readonly #standIn: Secret;
+  readonly #verified: VerifiedLogins | undefined;
 
-  /** @param standIn what to hash for nobody, when `users` are not all there are */
-  constructor(users: ReadonlyMap<string, UserEntry>, host: Crypt, standIn?: Secret) {
+  /**
+   * @param standIn what to hash for nobody, when `users` are not all there are
+   * @param verified spares hashing the same password again; of the same backend, and may outlive us
+   */
+  constructor(
+    users: ReadonlyMap<string, UserEntry>,
+    host: Crypt,
+    standIn?: Secret,
+    verified?: VerifiedLogins,
+  ) {
     this.#users = users;
     this.#host = host;
+    this.#verified = verified;
     this.#standIn = standIn ?? commonest([...users.values()].map(user => user.secret));
   }
 
@@ -43,7 +54,7 @@ export class Credentials {
       await this.#spendTheSame(password);
       return { refused: refused ?? 'unknown user' };
     }
-    switch (await comparePassword(this.#host, password, entry.secret)) {
+    switch (await this.#compare(entry, password)) {
       case 'right':
         return { account: entry.account };
       case 'wrong':
@@ -64,6 +75,13 @@ export class Credentials {
       return { refused: problemOf(entry) ?? 'APOP needs a {PLAIN} password' };
     }
     return same ? { account: entry.account } : { refused: 'wrong digest' };
+  }
+
+  async #compare({ account: { user }, secret }: UserEntry, password: Uint8Array): Promise<Comparison> {
+    if (this.#verified?.has(user, secret, password)) return 'right';
+    const result = await comparePassword(this.#host, password, secret);
+    if (result === 'right') this.#verified?.remember(user, secret, password);
+    return result;
   }
 
   #find(user: Uint8Array): UserEntry | undefined {

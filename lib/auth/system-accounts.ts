@@ -16,6 +16,7 @@ import { costOf, readHash, type Secret } from './secret.js';
 import { shadowProblem } from './shadow.js';
 import { findEntry, passwordFields, readOctets } from './system-files.js';
 import { userNameFrom } from './user-name.js';
+import { VerifiedLogins } from './verified-logins.js';
 
 export interface SystemAccountsOptions {
   readonly host: Crypt;
@@ -25,6 +26,8 @@ export interface SystemAccountsOptions {
   readonly nologin?: string;
   readonly passwd?: string;
   readonly shadow?: string;
+  /** Milliseconds for which a right password is not hashed again; default 0. All else is checked each time. */
+  readonly cacheLifetime?: number;
   /** Whole days since 1970-01-01 UTC. */
   readonly now?: () => number;
 }
@@ -36,10 +39,12 @@ const MS_PER_DAY = 86_400_000;
 
 export class SystemAccounts implements Authenticator {
   readonly #host: Crypt;
-  readonly #rules: Required<Omit<SystemAccountsOptions, 'host'>>;
+  readonly #rules: Required<Omit<SystemAccountsOptions, 'host' | 'cacheLifetime'>>;
+  readonly #verified: VerifiedLogins;
 
   constructor(options: SystemAccountsOptions) {
     this.#host = options.host;
+    this.#verified = new VerifiedLogins({ lifetime: options.cacheLifetime ?? 0 });
     this.#rules = {
       minimumUid: options.minimumUid ?? 1000,
       nologin: options.nologin ?? '/etc/nologin',
@@ -54,7 +59,7 @@ export class SystemAccounts implements Authenticator {
     const { entry, usual } = this.#read(name);
     const users = new Map<string, UserEntry>();
     if (name !== undefined && entry !== undefined) users.set(name, entry);
-    return new Credentials(users, this.#host, usual).checkPassword(user, password);
+    return new Credentials(users, this.#host, usual, this.#verified).checkPassword(user, password);
   }
 
   /** RFC 1939 §7 (APOP): there is no shared secret, only hashes. */

@@ -15,6 +15,7 @@ import { Credentials } from './credentials.js';
 import { fileIdentity, readNow, readSettled, type Snapshot } from './file-snapshot.js';
 import { type Crypt, warmUpPasswords } from './password.js';
 import { parseUsers } from './users-lines.js';
+import { VerifiedLogins } from './verified-logins.js';
 
 /** Malformed lines named in the log at each loading; a file that is no users file has thousands. */
 const MAX_REPORTED = 20;
@@ -25,6 +26,8 @@ export interface UsersFileOptions {
   readonly log: Log;
   /** Watch for changes between logins; for a process that stays. */
   readonly watch: boolean;
+  /** Milliseconds for which a right password is not hashed again; default 0. */
+  readonly cacheLifetime?: number;
 }
 
 interface Loaded extends Snapshot {
@@ -33,6 +36,7 @@ interface Loaded extends Snapshot {
 
 export class UsersFile implements Authenticator {
   readonly #options: UsersFileOptions;
+  readonly #verified: VerifiedLogins;
   #loaded: Loaded;
   #loading: Promise<void> | undefined;
   /** The reason last logged for being unavailable; logged once, not at each login. */
@@ -41,6 +45,7 @@ export class UsersFile implements Authenticator {
 
   private constructor(options: UsersFileOptions, first: Snapshot) {
     this.#options = options;
+    this.#verified = new VerifiedLogins({ lifetime: options.cacheLifetime ?? 0 });
     this.#loaded = this.#parse(first);
   }
 
@@ -117,7 +122,7 @@ export class UsersFile implements Authenticator {
       log.write('warn', '-', 'users-line', { at: `${path}:${line}`, reason });
     }
     log.write('info', '-', 'users-file', { file: path, users: users.size, problems: problems.length });
-    return { ...snapshot, credentials: new Credentials(users, host) };
+    return { ...snapshot, credentials: new Credentials(users, host, undefined, this.#verified) };
   }
 
   /** Watches the directory, not the file: a file that is replaced takes its watch with it. */

@@ -23,15 +23,16 @@ export async function openBackends(
   watch: boolean,
 ): Promise<Backends> {
   const chain: Authenticator[] = [];
+  const { authCache: cacheLifetime } = settings;
   let users: import('../auth/users-file.js').UsersFile | undefined;
   for (const name of settings.auth) {
     if (name === 'users') {
       const { UsersFile } = await import('../auth/users-file.js');
-      users = await UsersFile.open({ path: settings.users ?? '', host, log, watch });
+      users = await UsersFile.open({ path: settings.users ?? '', host, log, watch, cacheLifetime });
       chain.push(users);
     } else {
       const { SystemAccounts } = await import('../auth/system-accounts.js');
-      chain.push(new SystemAccounts({ host, minimumUid: settings.minUid }));
+      chain.push(new SystemAccounts({ host, minimumUid: settings.minUid, cacheLifetime }));
     }
   }
   const [only] = chain;

@@ -40,6 +40,7 @@ test.each<[Record<string, unknown>, object]>([
   [{ users: undefined }, { users: undefined, auth: ['system'], minUid: 1000 }],
   [{ auth: 'system users' }, { auth: ['system', 'users'] }],
   [{ 'idle-exit': '0' }, { idleExit: 0 }],
+  [{ 'auth-cache': '0' }, { authCache: 0 }],
   [{ listen: ['[::1]:110', '*:0'] }, { listen: [{ host: '::1', port: 110 }, { port: 0 }] }],
 ])('%j', (raw, expected) => {
   expect(settingsFrom({ ...WITH_USERS, ...raw })).toMatchObject(expected);
