@@ -37,6 +37,8 @@ export interface Settings {
   /** Milliseconds; Infinity for `never`. */
   readonly lockYield: number;
   readonly lockTimeout: number;
+  /** Milliseconds; 0 for never. */
+  readonly takeover: number;
   readonly loginTimeout: number;
   readonly idleTimeout: number;
   readonly failureDelay: number;
@@ -105,6 +107,11 @@ export const OPTIONS = {
     describe: 'seconds after which a session lets deliveries in; 0, or never',
     default: '15',
   },
+  takeover: {
+    type: 'string',
+    describe: 'seconds of silence after which a new login of the user ends a session; 0, or never',
+    default: '60',
+  },
   'login-timeout': { type: 'string', describe: 'seconds a client has to log in', default: '60' },
   'idle-timeout': { type: 'string', describe: 'seconds without a command, at least 600', default: '600' },
   'failure-delay': { type: 'string', describe: 'seconds until a failed login is answered', default: '1' },
@@ -160,6 +167,7 @@ export function settingsFrom(raw: RawOptions): Settings {
     locks: locks(raw),
     lockYield: text(raw, 'lock-yield') === 'never' ? Number.POSITIVE_INFINITY : seconds(raw, 'lock-yield', 0),
     lockTimeout: seconds(raw, 'lock-timeout', 0),
+    takeover: text(raw, 'takeover') === 'never' ? 0 : seconds(raw, 'takeover', 0),
     loginTimeout: seconds(raw, 'login-timeout', 1),
     // RFC 1939 §3: an autologout timer must be of at least 10 minutes.
     idleTimeout: seconds(raw, 'idle-timeout', 600),
@@ -270,6 +278,7 @@ export const LIBRARY_DEFAULTS = {
   locks: ['dotlock', 'fcntl'],
   lockYield: 15_000,
   lockTimeout: 20_000,
+  takeover: 60_000,
   loginTimeout: 60_000,
   idleTimeout: 600_000,
   failureDelay: 0,

@@ -39,6 +39,8 @@ export interface ServerOptions {
   readonly failureDelay?: number;
   /** Milliseconds without a command. Default 600000. */
   readonly idleTimeout?: number;
+  /** Milliseconds of silence after which a new login of the same user ends a session; 0: never. Default 60000. */
+  readonly takeover?: number;
   /** Milliseconds a session keeps other programs off its mailbox file. Default 15000. */
   readonly lockYield?: number;
   /** Milliseconds to try for the mailbox locks. Default 20000. */

@@ -65,7 +65,8 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
   return {
     log,
     authenticator,
-    openMaildrop: async (account, peer) => (await spool()).open(account, peer),
+    openMaildrop: async (account, peer, holder) => (await spool()).open(account, peer, holder),
+    askKernel: fd => parts.host.acknowledged(fd),
     warmUp: async () => {
       await Promise.all([spool(), parts.host.warmUp()]);
     },
@@ -76,6 +77,7 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
       last: config.last,
       loginTimeout: config.loginTimeout,
       idleTimeout: config.idleTimeout,
+      takeover: config.takeover,
       failureDelay: config.failureDelay,
     },
   };

@@ -15,6 +15,7 @@ const DEMO_OPTIONS = [
   'locks',
   'lock-timeout',
   'lock-yield',
+  'takeover',
   'login-timeout',
   'idle-timeout',
   'failure-delay',

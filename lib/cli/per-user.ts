@@ -58,7 +58,8 @@ export class PerUser {
     return {
       ...services,
       authenticator: confined,
-      openMaildrop: (account, peer) => this.#asRoot(() => services.openMaildrop(account, peer)),
+      openMaildrop: (account, peer, holder) =>
+        this.#asRoot(() => services.openMaildrop(account, peer, holder)),
     };
   }
 

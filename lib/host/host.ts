@@ -10,6 +10,14 @@ export interface SystemUser {
   readonly gid: number;
 }
 
+/** How far the other end of a TCP connection has come. */
+export interface Acknowledged {
+  /** Octets it has acknowledged since the connection began. */
+  readonly octets: number;
+  /** Milliseconds since it last acknowledged anything, were it nothing new. */
+  readonly ago: number;
+}
+
 /** What `Host.socketKind` tells of a descriptor. */
 export type SocketKind = 'listening' | 'connected' | 'unix' | 'none';
 
@@ -82,6 +90,11 @@ export interface Host {
    * `unix` the same of AF_UNIX; `none` anything else, or not open.
    */
   socketKind(fd: number): SocketKind;
+  /**
+   * What the other end has acknowledged (tcp(7), TCP_INFO): of what the kernel took from us, that may be
+   * megabytes less. Undefined for anything but a TCP socket, and where the kernel does not tell.
+   */
+  acknowledged(fd: number): Acknowledged | undefined;
   /** dup2(2): `to` becomes another descriptor of the open file of `from`, and stays open over exec. */
   replaceDescriptor(from: number, to: number): void;
   /**

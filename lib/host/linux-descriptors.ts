@@ -1,15 +1,21 @@
 /**
- * The descriptors a process is born with: what they are, and putting another file in their place.
- * Numbers are those of asm-generic/socket.h, for the platforms of libc.ts, which are all little-endian.
+ * What Node.js does not tell of a descriptor: what the ones are that a process is born with, putting
+ * another file in their place, and how far the other end of a connection has come. Numbers are those of
+ * asm-generic/socket.h and linux/tcp.h, for the platforms of libc.ts, which are all little-endian.
  */
 import koffi from 'koffi';
-import type { SocketKind } from './host.js';
+import type { Acknowledged, SocketKind } from './host.js';
 import { libc, systemError } from './libc.js';
 
 const SOL_SOCKET = 1;
 const SO_TYPE = 3;
 const SO_ACCEPTCONN = 30;
 const SO_DOMAIN = 39;
+const SOL_TCP = 6;
+const TCP_INFO = 11;
+/** In struct tcp_info: milliseconds since the last acknowledgement, and octets acknowledged. */
+const TCPI_LAST_ACK_RECV = 56;
+const TCPI_BYTES_ACKED = 120;
 const SOCK_STREAM = 1;
 const AF_UNIX = 1;
 const AF_INET = 2;
@@ -33,6 +39,22 @@ export function socketKind(fd: number): SocketKind {
     default:
       return 'none';
   }
+}
+
+/** Used again and again: it is asked before each wait for a client. */
+const tcpInfo = Buffer.alloc(TCPI_BYTES_ACKED + 8);
+const tcpInfoLength = Buffer.alloc(4);
+
+/** The contract is `Host.acknowledged`. */
+export function acknowledged(fd: number): Acknowledged | undefined {
+  tcpInfoLength.writeUInt32LE(tcpInfo.length);
+  // Also for a socket that was closed just now; and bytes_acked is of Linux 4.1.
+  if (getsockopt(fd, SOL_TCP, TCP_INFO, tcpInfo, tcpInfoLength) !== 0) return undefined;
+  if (tcpInfoLength.readUInt32LE() < tcpInfo.length) return undefined;
+  return {
+    octets: Number(tcpInfo.readBigUInt64LE(TCPI_BYTES_ACKED)),
+    ago: tcpInfo.readUInt32LE(TCPI_LAST_ACK_RECV),
+  };
 }
 
 /** The contract is `Host.replaceDescriptor`. */

@@ -23,7 +23,7 @@ import {
   systemError,
 } from './libc.js';
 import { crypt, loadCrypt } from './linux-crypt.js';
-import { replaceDescriptor, socketKind } from './linux-descriptors.js';
+import { acknowledged, replaceDescriptor, socketKind } from './linux-descriptors.js';
 import { becomeMailUser, withGroup } from './linux-ids.js';
 import { notify } from './linux-notify.js';
 import { openSyslog, syslog } from './linux-syslog.js';
@@ -61,6 +61,7 @@ export const linuxHost: Host = {
   regainRoot,
   withGroup,
   socketKind,
+  acknowledged,
   replaceDescriptor,
   openSyslog,
   syslog,

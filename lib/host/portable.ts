@@ -91,6 +91,7 @@ export function createPortableHost(): Host {
     becomeMailUser: () => needsNative('becoming a mail user'),
     withGroup,
     socketKind,
+    acknowledged: () => undefined,
     replaceDescriptor: () => needsNative('replacing a descriptor'),
     openSyslog: () => needsNative('syslog'),
     syslog: () => needsNative('syslog'),

@@ -34,6 +34,8 @@ export interface Snapshot {
 
 export interface MaildropOptions {
   readonly readOnly: boolean;
+  /** @throws Disconnected when another session has taken the maildrop over */
+  readonly beginUpdate: () => void;
   /** Gives back the mailbox file, the journal and all locks. */
   readonly release: () => Promise<void>;
   readonly onDiskFailure: () => void;
@@ -88,6 +90,7 @@ export class MboxMaildrop implements Maildrop {
 
   async update(): Promise<void> {
     try {
+      this.options.beginUpdate();
       // Nothing marked: nothing is written, no lock is taken (design promise P1).
       if (this.#marked.size > 0) await updateMailbox(this.snapshot, this.#marked, this.state);
     } catch (error) {

@@ -9,7 +9,7 @@ import { errnoOf, Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import { NotMbox } from '../mbox/scanner.js';
-import type { Account, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
+import type { Account, Holder, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
@@ -20,6 +20,7 @@ import { MboxMaildrop, type Snapshot } from './maildrop.js';
 import { logRecovery, type RecoveryReport, recover } from './recovery.js';
 import { DiskFailure } from './redo.js';
 import { lockSession, type SessionLock } from './session-lock.js';
+import { Takeover } from './takeover.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
 import { userOfStateDir, userStateDir } from './user-state-dir.js';
 
@@ -36,6 +37,8 @@ export interface MaildropSettings {
   readonly lockTimeout: number;
   /** How long to hold them after login, milliseconds; 0 only while indexing and updating, Infinity always. */
   readonly lockYield: number;
+  /** The silence after which a session gives way to another of its user, milliseconds; 0 for never. */
+  readonly takeover: number;
   /** Who must own the mailbox file of an account. */
   readonly ownerOf: (account: Account) => number;
 }
@@ -65,11 +68,12 @@ const CLOCK_TICK = 20;
 /** Makes the function by which the protocol opens maildrops. */
 export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): OpenMaildrop {
   const spool = new Spool(deps, settings);
-  return (account, peer) => spool.open(account, peer);
+  return (account, peer, holder) => spool.open(account, peer, holder);
 }
 
 export class Spool {
   readonly #lockMailbox: LockMailbox;
+  readonly #takeover: Takeover;
 
   constructor(
     private readonly deps: MaildropDeps,
@@ -83,17 +87,19 @@ export class Spool {
         deps.log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
       },
     });
+    this.#takeover = new Takeover(settings.runtimeDir, settings.takeover, deps.log);
   }
 
   /**
-   * Opens the maildrop of an account for one session.
+   * Opens the maildrop of an account for one session, which may be ended through `holder`.
    * @throws Unavailable IN-USE, SYS/TEMP or SYS/PERM
    */
-  async open(account: Account, peer: Peer): Promise<Maildrop> {
+  async open(account: Account, peer: Peer, holder: Holder): Promise<Maildrop> {
     const { deps, settings } = this;
     const mailboxPath = join(await resolveSpool(settings.spool), account.user);
     const journal = this.#journalOf(account);
-    const session = await lockSession(deps.io, deps.host, settings.runtimeDir, mailboxPath, peer);
+    const locking = { ...deps, dir: settings.runtimeDir, takeover: this.#takeover };
+    const session = await lockSession(locking, mailboxPath, { account, peer, holder });
     let access: MailboxAccess | undefined;
     const release = () => this.#giveBack(journal, access, session);
     try {
@@ -110,6 +116,7 @@ export class Spool {
         { journal, memory },
         {
           readOnly: settings.readOnly,
+          beginUpdate: () => session.beginUpdate(),
           release,
           onDiskFailure: deps.onDiskFailure ?? (() => {}),
         },

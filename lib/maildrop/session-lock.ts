@@ -5,58 +5,117 @@
  *
  * An OFD lock on a file of our own, named by a hash of the mailbox path. The file is never unlinked:
  * two sessions could otherwise each hold a lock on a different file of the same name. What it holds
- * (pid, since, peer) is for the text a refused login sees, and nothing rests on it.
+ * (pid, since, peer, socket) is for the text a refused login sees, and tells where to ask its holder to
+ * give way (`takeover.ts`); nothing else rests on it.
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
-import type { Peer } from '../pop3/ports.js';
+import type { Log } from '../log.js';
 import { readFully, type SpoolIo, writeFully } from './io.js';
+import type { Claim, Hold, Takeover } from './takeover.js';
 
 /** More than our own record ever takes, octets. */
 const MAX_RECORD = 512;
 
 export interface SessionLock {
+  /** Enters the UPDATE state, in which nobody takes the maildrop over. @throws Disconnected if somebody has */
+  beginUpdate(): void;
   release(): Promise<void>;
 }
 
+export interface SessionLockDeps {
+  readonly io: SpoolIo;
+  readonly host: Host;
+  readonly log: Log;
+  /** The directory of the session locks. */
+  readonly dir: string;
+  readonly takeover: Takeover;
+}
+
+/** Who had the lock last, or has it. */
+interface Record {
+  readonly since: string;
+  readonly address: string;
+  /** Where to ask. */
+  readonly socket: string | undefined;
+}
+
 /**
- * Takes the session lock of a mailbox, without waiting.
+ * Takes the session lock of a mailbox: at once, or from a session that gives way.
  * @param mailboxPath resolved: two spellings of one path would be two locks
  * @throws Unavailable IN-USE, saying since when and from where the other session is
  */
 export async function lockSession(
-  io: SpoolIo,
-  host: Host,
-  runtimeDir: string,
+  deps: SessionLockDeps,
   mailboxPath: string,
-  peer: Peer,
+  claim: Claim,
 ): Promise<SessionLock> {
+  const { io, dir, takeover } = deps;
   const name = createHash('sha256').update(mailboxPath).digest('hex').slice(0, 32);
-  const path = join(runtimeDir, `${name}.session`);
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
-  const fd = await io.open(path, flags, 0o600).catch(cause => {
-    throw new Unavailable('SYS/TEMP', 'session lock cannot be made', { cause });
-  });
+  const fd = await io.open(join(dir, `${name}.session`), flags, 0o600).catch(failed);
+  let hold: Hold | undefined;
+  const release = async () => {
+    const tell = hold?.release();
+    try {
+      await io.close(fd);
+    } finally {
+      tell?.();
+    }
+  };
   try {
-    if (!host.lockOpenFile(fd, 'write')) throw new Unavailable('IN-USE', await describeHolder(io, fd));
+    await obtain(deps, fd, name, claim);
+    hold = takeover.hold(name, claim);
+    const socket = await hold.socket;
     await io.truncate(fd, 0);
-    const record = `${process.pid} ${new Date().toISOString()} ${peer.address}\n`;
+    const record = `${process.pid} ${new Date().toISOString()} ${claim.peer.address} ${socket ?? '-'}\n`;
     await writeFully(io, fd, Buffer.from(record), 0);
+    return { beginUpdate: hold.beginUpdate, release };
   } catch (error) {
-    await io.close(fd);
-    throw error;
+    await release();
+    throw error instanceof Unavailable ? error : failed(error);
   }
-  return { release: () => io.close(fd) };
 }
 
-async function describeHolder(io: SpoolIo, fd: number): Promise<string> {
+/** @throws Unavailable IN-USE when somebody else keeps it */
+async function obtain(
+  { io, host, log, takeover }: SessionLockDeps,
+  fd: number,
+  name: string,
+  { account, peer }: Claim,
+): Promise<void> {
+  const free = host.lockOpenFile(fd, 'write');
+  const last = await readRecord(io, fd);
+  if (!free) {
+    const yielded = last?.socket !== undefined && (await takeover.ask(last.socket, name, peer));
+    if (!yielded || !host.lockOpenFile(fd, 'write')) throw inUse(await readRecord(io, fd));
+    log.write('info', peer.address, 'takeover', {
+      user: account.user,
+      from: last.address,
+      since: last.since,
+    });
+  }
+  if (last?.socket !== undefined) await takeover.removeIfDead(last.socket);
+}
+
+async function readRecord(io: SpoolIo, fd: number): Promise<Record | undefined> {
   const buffer = Buffer.alloc(MAX_RECORD);
   const text = buffer.toString('latin1', 0, await readFully(io, fd, buffer, 0));
-  const match = /^[0-9]+ ([0-9TZ:.-]+) ([0-9A-Za-z:.%]+)\n/.exec(text);
-  // The holder may be between locking and writing.
-  if (match === null) return 'maildrop is in use by another POP3 session';
-  return `maildrop is in use by another POP3 session since ${match[1]} from ${match[2]}`;
+  const match = /^[0-9]+ ([0-9TZ:.-]+) ([0-9A-Za-z:.%]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
+  const [, since, address, socket] = match ?? [];
+  // Its holder may be between locking and writing.
+  if (since === undefined || address === undefined) return undefined;
+  return { since, address, socket: socket === '-' ? undefined : socket };
+}
+
+function inUse(record: Record | undefined): Unavailable {
+  const where = record === undefined ? '' : ` since ${record.since} from ${record.address}`;
+  return new Unavailable('IN-USE', `maildrop is in use by another POP3 session${where}`);
+}
+
+function failed(cause: unknown): never {
+  throw new Unavailable('SYS/TEMP', 'session lock cannot be made', { cause });
 }

@@ -71,5 +71,13 @@ export interface Maildrop {
   release(): Promise<void>;
 }
 
+/** The session that has a maildrop, as another one that asks for it needs to know it. */
+export interface Holder {
+  /** For how long the client has sent no command and taken no output, ms; 0 while it waits for us. */
+  silence(): number;
+  /** Ends the session at once, without a word and without UPDATE; it then releases the maildrop. */
+  cut(): void;
+}
+
 /** Opens the maildrop of an account. Throws `Unavailable` with IN-USE, SYS/TEMP or SYS/PERM. */
-export type OpenMaildrop = (account: Account, peer: Peer) => Promise<Maildrop>;
+export type OpenMaildrop = (account: Account, peer: Peer, holder: Holder) => Promise<Maildrop>;

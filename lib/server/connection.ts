@@ -1,14 +1,15 @@
 /**
  * One client's stream as a session uses it: wait for a line, wait until output is accepted, end. All
- * waiting is in `until`, and all of it ends when the connection does, whoever ended it.
+ * waiting is in `waitFor`, and all of it ends when the connection does, whoever ended it.
  *
  * Invariants: the stream is only read when a line is asked for, so a client that does not read its
  * replies is not read from either; the idle timer runs only while we wait for the client, from one
- * complete line, or one accepted piece of output, to the next. RFC 1939 §3 (autologout).
+ * complete line, or any octets of output it takes, to the next. RFC 1939 §3 (autologout).
  */
 import type { Duplex } from 'node:stream';
 import { Disconnected } from '../errors.js';
 import { type Line, LineReader } from '../pop3/request.js';
+import { type AskKernel, Silence } from './silence.js';
 
 /** How long a client may take to see our end of the connection, in ms, before it is cut. */
 const LINGER = 2000;
@@ -23,10 +24,19 @@ export type Reason =
   | 'bad-commands'
   | 'flooded'
   | 'unavailable'
+  | 'taken-over'
   | 'maildrop-lost'
   | 'error';
 
+/** How long to wait for a client, in ms. */
+export interface Patience {
+  readonly idleTimeout: number;
+  /** How often to look whether a silent client has at least taken output. */
+  readonly lookEvery: number;
+}
+
 export class Connection {
+  private readonly silence: Silence;
   private readonly lines = new LineReader();
   private wake: () => void = () => {};
   private readonly onReadable = () => this.wake();
@@ -34,11 +44,12 @@ export class Connection {
   private stopped = false;
   private over: Reason | undefined;
 
-  /** @param idleTimeout in ms */
   constructor(
     private readonly stream: Duplex,
-    private readonly idleTimeout: number,
+    private readonly patience: Patience,
+    askKernel: AskKernel,
   ) {
+    this.silence = new Silence(stream, askKernel);
     // The replies to what came before a FIN are still wanted (`printf 'USER...' | nc`).
     stream.allowHalfOpen = true;
     stream.on('readable', this.onReadable);
@@ -59,6 +70,11 @@ export class Connection {
   /** Whether `stop()` was called. */
   get stopping(): boolean {
     return this.stopped;
+  }
+
+  /** For how long the client has sent no command and taken no output, in ms; 0 while it waits for us. */
+  silentFor(): number {
+    return this.silence.length();
   }
 
   /** Throws when the connection is over. */
@@ -88,7 +104,7 @@ export class Connection {
     await this.until(() => {
       line = this.nextLine();
       return line !== undefined || this.endOfInput;
-    }, this.idleTimeout);
+    });
     return line;
   }
 
@@ -101,11 +117,12 @@ export class Connection {
       this.stream.write(piece, error => {
         if (error) this.end('closed');
         else accepted++;
+        this.silence.heard();
         this.wake();
       });
     }
     this.stream.uncork();
-    await this.until(() => accepted === pieces.length, this.idleTimeout);
+    await this.until(() => accepted === pieces.length);
   }
 
   /** Waits `ms`; the only wait that is not for the client. */
@@ -116,7 +133,7 @@ export class Connection {
       this.wake();
     }, ms);
     try {
-      await this.until(() => passed);
+      await this.waitFor(() => passed);
     } finally {
       clearTimeout(timer);
     }
@@ -145,7 +162,7 @@ export class Connection {
    * sends is read and dropped for a moment: closing over unread input makes TCP discard our last reply.
    */
   async close(linger: boolean): Promise<void> {
-    const idle = setTimeout(() => this.stream.destroy(), this.idleTimeout);
+    const idle = setTimeout(() => this.stream.destroy(), this.patience.idleTimeout);
     let limit: NodeJS.Timeout | undefined;
     if (!this.stream.destroyed) {
       await new Promise<void>(resolve => {
@@ -166,10 +183,41 @@ export class Connection {
     this.wake();
   }
 
-  /** Waits for `done`, asked again after each event; with `idle`, no longer than so many ms. */
-  private async until(done: () => boolean, idle?: number): Promise<void> {
+  /** Waits for the client: until `done`, asked again after each event. */
+  private async until(done: () => boolean): Promise<void> {
     if (done()) return;
-    const timer = idle === undefined ? undefined : setTimeout(() => this.cut('idle'), idle);
+    const leave = this.watch();
+    try {
+      await this.waitFor(done);
+    } finally {
+      leave();
+    }
+  }
+
+  /** Cuts the connection when the client is silent for too long, until the returned function is called. */
+  private watch(): () => void {
+    const { idleTimeout, lookEvery } = this.patience;
+    let timer: NodeJS.Timeout | undefined;
+    let over = false;
+    const look = (sure: boolean) => {
+      if (over) return;
+      const left = idleTimeout - this.silence.length();
+      if (left > 0) timer = setTimeout(look, Math.min(left, lookEvery), false);
+      else if (sure) this.cut('idle');
+      // This process may have been stopped: what the client has sent meanwhile is read first.
+      else setImmediate(look, true);
+    };
+    this.silence.begin();
+    look(false);
+    return () => {
+      over = true;
+      clearTimeout(timer);
+      this.silence.end();
+    };
+  }
+
+  /** Waits until `done`, which is not so yet. */
+  private async waitFor(done: () => boolean): Promise<void> {
     try {
       do {
         this.mustBeOpen();
@@ -178,7 +226,6 @@ export class Connection {
         });
       } while (!done());
     } finally {
-      clearTimeout(timer);
       this.wake = () => {};
     }
   }

@@ -17,7 +17,7 @@ import type { SessionServices } from './session-services.js';
 export async function attemptLogin(
   services: SessionServices,
   peer: Peer,
-  connection: Pick<Connection, 'pause' | 'mustBeOpen'>,
+  connection: Pick<Connection, 'pause' | 'mustBeOpen' | 'silentFor' | 'cut'>,
   log: SessionLog,
   credentials: Credentials,
 ): Promise<{ account: Account; maildrop: Maildrop }> {
@@ -34,7 +34,8 @@ export async function attemptLogin(
       throw new AuthenticationFailed(verdict.refused);
     }
     const { account } = verdict;
-    return { account, maildrop: await services.openMaildrop(account, peer) };
+    const holder = { silence: () => connection.silentFor(), cut: () => connection.cut('taken-over') };
+    return { account, maildrop: await services.openMaildrop(account, peer, holder) };
   } catch (error) {
     if (error instanceof Unavailable) {
       log.failure('login-failed', error, { user, reason: error.code, method });

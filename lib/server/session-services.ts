@@ -1,6 +1,7 @@
 /** What a session needs from the composition root, and what can be set about it. Types and defaults only. */
 import type { Log } from '../log.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
+import type { AskKernel } from './silence.js';
 
 export interface SessionSettings {
   /** Name in the greeting and in APOP's timestamp. */
@@ -11,6 +12,8 @@ export interface SessionSettings {
   readonly loginTimeout: number;
   /** In ms, from one command or accepted output to the next; RFC 1939 §3 wants at least 10 minutes. */
   readonly idleTimeout: number;
+  /** The silence after which another session may end this one, in ms; 0 for never. */
+  readonly takeover: number;
   /** Refused logins are answered at a multiple of this, in ms. */
   readonly failureDelay: number;
   /** The so many-th bad command in a row ends the session; a good one starts the count again. */
@@ -24,6 +27,7 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   last: false,
   loginTimeout: 60_000,
   idleTimeout: 600_000,
+  takeover: 60_000,
   failureDelay: 1000,
   // Ten, not three: old clients try AUTH, APOP, STLS and their own inventions before USER.
   maxBadCommandsBeforeLogin: 10,
@@ -33,6 +37,7 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
 export interface SessionServices {
   readonly authenticator: Authenticator;
   readonly openMaildrop: OpenMaildrop;
+  readonly askKernel: AskKernel;
   readonly log: Log;
   readonly settings: SessionSettings;
 }

@@ -15,19 +15,26 @@ import type { Account, Maildrop, Peer } from '../pop3/ports.js';
 import { err, type Reply } from '../pop3/reply.js';
 import { type Line, parseRequest } from '../pop3/request.js';
 import { beginTransaction, type Transaction, transaction } from '../pop3/transaction.js';
-import { Connection, type Reason } from './connection.js';
+import { Connection, type Patience, type Reason } from './connection.js';
 import { type Greeting, greet } from './greeting.js';
 import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { isLocal } from './peer.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
 import { SessionLog } from './session-log.js';
-import type { SessionServices } from './session-services.js';
+import type { SessionServices, SessionSettings } from './session-services.js';
 
 export { DEFAULT_SESSION_SETTINGS, type SessionServices, type SessionSettings } from './session-services.js';
 
 /** Ends at which we say nothing more, so that there is nothing to wait for the client to read. */
-const SILENT: ReadonlySet<Reason> = new Set(['closed', 'idle', 'shutdown', 'flooded', 'maildrop-lost']);
+const SILENT: ReadonlySet<Reason> = new Set([
+  'closed',
+  'idle',
+  'shutdown',
+  'flooded',
+  'maildrop-lost',
+  'taken-over',
+]);
 
 /**
  * Serves one client until the connection is over and everything it held is released.
@@ -41,7 +48,7 @@ export async function serve(
   services: SessionServices,
   options: { signal?: AbortSignal } = {},
 ): Promise<void> {
-  const connection = new Connection(stream, services.settings.idleTimeout);
+  const connection = new Connection(stream, patienceOf(services.settings), services.askKernel);
   const stop = () => connection.stop();
   if (options.signal?.aborted) stop();
   if (options.signal) {
@@ -54,6 +61,11 @@ export async function serve(
   } finally {
     options.signal?.removeEventListener('abort', stop);
   }
+}
+
+/** A silence that another session may end is looked at twice. */
+function patienceOf({ idleTimeout, takeover }: SessionSettings): Patience {
+  return { idleTimeout, lookEvery: takeover > 0 ? takeover / 2 : idleTimeout };
 }
 
 class Session {

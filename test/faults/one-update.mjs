@@ -17,7 +17,11 @@ const { host } = await loadHost();
 const log = createLog(line => say(`log ${line.trimEnd()}`));
 const ownerOf = () => process.geteuid();
 const lockYield = settings.lockYield ?? Number.POSITIVE_INFINITY; // JSON has no Infinity
-const openMaildrop = maildropOpener({ io: nodeIo, host, log }, { ...settings, lockYield, ownerOf });
+const openMaildrop = maildropOpener(
+  { io: nodeIo, host, log },
+  { ...settings, lockYield, takeover: 0, ownerOf },
+);
+const holder = { silence: () => 0, cut: () => {} };
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 /** write(2) in the main thread: not one of the calls that a test counts. */
@@ -47,7 +51,7 @@ const thread = (await promises.readlink('/proc/thread-self')).split('/').pop();
 say(`ready ${thread}`);
 await expect('open');
 try {
-  const maildrop = await openMaildrop({ user: 'alice' }, { address: '192.0.2.7', port: 40000 });
+  const maildrop = await openMaildrop({ user: 'alice' }, { address: '192.0.2.7', port: 40000 }, holder);
   for (const n of marks) await maildrop.mark(n);
   say(`opened ${maildrop.messages}`);
   await expect('update');

@@ -5,6 +5,7 @@ import { createLog } from '../../lib/log.js';
 import type { SpoolIo } from '../../lib/maildrop/io.js';
 import type { MaildropDeps, MaildropSettings } from '../../lib/maildrop/open.js';
 import type { Maildrop, OpenMaildrop } from '../../lib/pop3/ports.js';
+import { BUSY } from '../support/mailbox.js';
 import { DIST } from './built.js';
 import { OLD, type Scratch } from './scratch.js';
 
@@ -27,11 +28,12 @@ export function openHere(scratch: Scratch, log: string[] = []): Promise<Maildrop
       locks: ['dotlock', 'fcntl'],
       // A dead process's lock is stale at once: nothing is ever waited for.
       lockTimeout: 0,
+      takeover: 0,
       lockYield: Number.POSITIVE_INFINITY,
       ownerOf: () => process.geteuid!(),
     },
   );
-  return open({ user: 'alice' }, { address: '192.0.2.8', port: 40001 });
+  return open({ user: 'alice' }, { address: '192.0.2.8', port: 40001 }, BUSY);
 }
 
 /** The two images a mailbox may have in the end. */

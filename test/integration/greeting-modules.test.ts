@@ -52,6 +52,7 @@ const OURS = [
   'lib/server/session',
   'lib/server/session-log',
   'lib/server/session-services',
+  'lib/server/silence',
   'lib/services',
 ];
 

@@ -2,7 +2,7 @@
  * One process a client, from inetd: which account a user of ours is taken for. What needs root is the
  * per-user model; without it the same is served with the ids we have.
  */
-import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { message, scratchDir } from '../support/mailbox.js';
@@ -44,6 +44,29 @@ describe('users named like our own files in the state directory', () => {
     expect(await door.exits()).toEqual(USERS.map(() => 0));
     for (const ours of ['model', 'run']) expect(statSync(join(state, ours)).uid).toBe(process.geteuid!());
   });
+});
+
+test('a silent session gives way to a later process of the same user', async () => {
+  const { door, spool, state } = await doorFor(['alice'], ['--takeover=0.2']);
+  const old = await Pop3Client.loggedIn(door.port, 'alice', 'secret');
+  await old.ok('DELE 1');
+  for (;;) {
+    const client = await Pop3Client.greeted(door.port);
+    await client.ok('USER alice');
+    client.socket.write('PASS secret\r\nDELE 2\r\nQUIT\r\n');
+    const rest = await client.rest();
+    if (rest.startsWith('+OK')) break;
+    expect(rest).toMatch(/^-ERR \[IN-USE\] /);
+  }
+  expect(await old.rest()).toBe('');
+  expect(readFileSync(join(spool, 'alice'), 'latin1')).toBe(message(1));
+  await door.exits();
+  // Who has become its user cannot remove its socket: the next session of that mailbox does.
+  const left = () => readdirSync(join(state, 'run')).filter(name => name.endsWith('.socket')).length;
+  expect(left()).toBe(IS_ROOT ? 1 : 0);
+  const client = await Pop3Client.loggedIn(door.port, 'alice', 'secret');
+  expect(left()).toBe(1);
+  await client.ok('QUIT');
 });
 
 describe('an account for the service that does not exist', () => {

@@ -10,6 +10,7 @@ import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
 import { maildropOpener } from '../../lib/maildrop/open.js';
 import { type RecoveryReport, recover } from '../../lib/maildrop/recovery.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
+import { BUSY } from '../support/mailbox.js';
 import { type DiskOptions, MemoryDisk } from './memory-disk.js';
 import { seedNonces } from './nonces.js';
 import { durableFile, type MemoryFile, synced, written } from './unsynced.js';
@@ -104,12 +105,13 @@ function session<T>(
         runtimeDir: RUNTIME,
         readOnly: false,
         locks: ['fcntl'],
+        takeover: 0,
         lockTimeout: 0,
         lockYield: Number.POSITIVE_INFINITY,
         ownerOf: () => OWNER,
       },
     );
-    const maildrop = await open({ user: 'alice' }, { address: '192.0.2.7', port: 40000 });
+    const maildrop = await open({ user: 'alice' }, { address: '192.0.2.7', port: 40000 }, BUSY);
     try {
       return await client(maildrop);
     } finally {

@@ -3,6 +3,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import type { Holder } from '../../lib/pop3/ports.js';
+
+/** A session whose client is never silent. */
+export const BUSY: Holder = { silence: () => 0, cut: () => {} };
 
 /** A scratch directory that is gone after the test. */
 export function scratchDir(): string {

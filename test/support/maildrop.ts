@@ -4,24 +4,25 @@ import { silentLog } from '../../lib/log.js';
 import { nodeIo } from '../../lib/maildrop/io.js';
 import { type MaildropDeps, type MaildropSettings, Spool as MailSpool } from '../../lib/maildrop/open.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
-import type { Spool } from './mailbox.js';
+import { BUSY, type Spool } from './mailbox.js';
 
 export const PEER = { address: '192.0.2.7', port: 40000 };
 
-export type Overrides = Partial<MaildropSettings & Pick<MaildropDeps, 'io' | 'onDiskFailure'>>;
+export type Overrides = Partial<MaildropSettings & Pick<MaildropDeps, 'io' | 'log' | 'onDiskFailure'>>;
 
 /** The spool as the program has it. */
 export async function mailSpool(spool: Spool, overrides: Overrides = {}): Promise<MailSpool> {
-  const { io = nodeIo, onDiskFailure, ...settings } = overrides;
+  const { io = nodeIo, log = silentLog, onDiskFailure, ...settings } = overrides;
   const { host } = await loadHost();
   return new MailSpool(
-    { io, host, log: silentLog, onDiskFailure },
+    { io, host, log, onDiskFailure },
     {
       spool: spool.dir,
       stateDir: spool.stateDir,
       runtimeDir: spool.runtimeDir,
       readOnly: false,
       locks: ['dotlock', 'fcntl'],
+      takeover: 0,
       lockTimeout: 100,
       lockYield: Number.POSITIVE_INFINITY,
       ownerOf: () => process.geteuid!(),
@@ -31,5 +32,5 @@ export async function mailSpool(spool: Spool, overrides: Overrides = {}): Promis
 }
 
 export async function openAlice(spool: Spool, overrides: Overrides = {}): Promise<Maildrop> {
-  return (await mailSpool(spool, overrides)).open({ user: 'alice' }, PEER);
+  return (await mailSpool(spool, overrides)).open({ user: 'alice' }, PEER, BUSY);
 }

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { Unavailable } from '../../lib/errors.js';
 import { formatLine, type Level, type Log } from '../../lib/log.js';
-import type { Account, Authenticator, Maildrop } from '../../lib/pop3/ports.js';
+import type { Account, Authenticator, Holder, Maildrop } from '../../lib/pop3/ports.js';
 import {
   DEFAULT_SESSION_SETTINGS,
   type SessionServices,
@@ -143,6 +143,8 @@ export class MemoryWorld {
   /** Every maildrop that was opened, in order. */
   readonly maildrops: MemoryMaildrop[] = [];
   readonly logins: string[] = [];
+  /** What each of them may be ended through, in the same order. */
+  readonly holders: Holder[] = [];
   /** Read by each session as it begins. */
   services: SessionServices;
   /** Called with each maildrop before it is given to a session. */
@@ -162,12 +164,14 @@ export class MemoryWorld {
     };
     this.services = {
       log,
+      askKernel: () => undefined,
       settings: { ...DEFAULT_SESSION_SETTINGS, failureDelay: 0, ...settings },
       authenticator: memoryAuthenticator(users, this.logins),
-      openMaildrop: async account => {
+      openMaildrop: async (account, _peer, holder) => {
         const maildrop = new MemoryMaildrop(this.mailbox(account));
         await this.prepare(maildrop);
         this.maildrops.push(maildrop);
+        this.holders.push(holder);
         return maildrop;
       },
     };

@@ -13,6 +13,7 @@ test('defaults', () => {
     readOnly: false,
     locks: ['dotlock', 'fcntl'],
     lockYield: 15_000,
+    takeover: 60_000,
     lockTimeout: 20_000,
     loginTimeout: 60_000,
     idleTimeout: 600_000,
@@ -27,6 +28,8 @@ test('defaults', () => {
 
 test.each<[Record<string, unknown>, object]>([
   [{ 'lock-yield': '0' }, { lockYield: 0 }],
+  [{ takeover: '0' }, { takeover: 0 }],
+  [{ takeover: 'never' }, { takeover: 0 }],
   [{ 'lock-yield': 'never' }, { lockYield: Number.POSITIVE_INFINITY }],
   [{ 'lock-timeout': '0.5' }, { lockTimeout: 500 }],
   [{ 'idle-timeout': '600' }, { idleTimeout: 600_000 }],
@@ -54,6 +57,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ listen: ['127.0.0.1:65536'] }, '--listen 127.0.0.1:65536: not ADDRESS:PORT'],
   [{ locks: 'nonsense' }, '--locks nonsense: choose of dotlock,fcntl,flock'],
   [{ locks: ',' }, '--locks'],
+  [{ takeover: '-1' }, '--takeover -1: not a number of seconds of at least 0'],
   [{ 'lock-yield': 'soon' }, '--lock-yield soon: not a number of seconds of at least 0'],
   [{ 'lock-timeout': '-1' }, '--lock-timeout -1'],
   [{ 'lock-timeout': '1e3' }, '--lock-timeout 1e3'],

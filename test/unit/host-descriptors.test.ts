@@ -45,6 +45,37 @@ async function connection(server: Server): Promise<{ client: Socket; accepted: S
   return { client, accepted };
 }
 
+describe('acknowledged', () => {
+  test('grows when the other end takes octets, and not when it only says that it is there', async () => {
+    const { client, accepted } = await connection(await listening({ host: '127.0.0.1' }));
+    const fd = descriptorOf(accepted);
+    const octets = () => linuxHost.acknowledged(fd)!.octets;
+    const before = octets();
+    client.once('data', () => client.pause());
+    accepted.write('octets');
+    while (octets() < before + 6) await new Promise(resolve => setImmediate(resolve));
+    // More than any buffers between us hold: what nobody reads is not acknowledged, whoever took it from us.
+    accepted.write(Buffer.alloc(32 * 1024 * 1024));
+    for (let seen = -1; seen !== octets(); await new Promise(resolve => setTimeout(resolve, 50)))
+      seen = octets();
+    const full = octets();
+    expect(full).toBeLessThan(16 * 1024 * 1024);
+    client.resume();
+    while (octets() === full) await new Promise(resolve => setImmediate(resolve));
+    expect(linuxHost.acknowledged(fd)!.ago).toBeGreaterThanOrEqual(0);
+  });
+
+  test('is not told of a Unix socket, a file, or what is closed', async () => {
+    const { accepted } = await connection(await listening({ path: join(dir, 'socket') }));
+    expect(linuxHost.acknowledged(descriptorOf(accepted))).toBe(undefined);
+    const fd = openSync(join(dir, 'file'), 'w');
+    expect(linuxHost.acknowledged(fd)).toBe(undefined);
+    closeSync(fd);
+    expect(linuxHost.acknowledged(fd)).toBe(undefined);
+    expect(createPortableHost().acknowledged(0)).toBe(undefined);
+  });
+});
+
 describe('socketKind', () => {
   test.skipIf(!hasIPv6)('TCP over IPv6', () => tellsListeningFromConnected('::1'));
   test('TCP', () => tellsListeningFromConnected('127.0.0.1'));

@@ -7,8 +7,8 @@ import { appendFileSync, constants, fstatSync, renameSync, unlinkSync, writeFile
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
-import { collect, message, type Spool, spoolWith } from '../support/mailbox.js';
-import { mailSpool, openAlice } from '../support/maildrop.js';
+import { BUSY, collect, message, type Spool, spoolWith } from '../support/mailbox.js';
+import { mailSpool, openAlice, PEER } from '../support/maildrop.js';
 
 /** Longer than what the killed write leaves, and of different lengths. */
 const ALL = [1, 2, 3, 4].map(n =>
@@ -265,7 +265,7 @@ test('an owner that cannot be looked up once does not leave the maildrop locked'
     return process.geteuid!();
   };
   const mail = await mailSpool(spool, { ownerOf });
-  const logIn = () => mail.open({ user: 'alice' }, { address: '192.0.2.7', port: 1 });
+  const logIn = () => mail.open({ user: 'alice' }, PEER, BUSY);
   await expect(logIn()).rejects.toThrow('EIO');
   const maildrop = await logIn();
   expect(maildrop.messages).toBe(4);

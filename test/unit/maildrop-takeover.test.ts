@@ -1,0 +1,268 @@
+/**
+ * Takeover between sessions of one mailbox, as between processes: each spool here has its own socket. Who
+ * is silent, and when, is said by the test.
+ */
+import { linkSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Disconnected } from '../../lib/errors.js';
+import { formatLine, type Log } from '../../lib/log.js';
+import { nodeIo } from '../../lib/maildrop/io.js';
+import { Takeover } from '../../lib/maildrop/takeover.js';
+import type { Maildrop } from '../../lib/pop3/ports.js';
+import { BUSY, message, type Spool, scratchDir, spoolWith } from '../support/mailbox.js';
+import { mailSpool, type Overrides } from '../support/maildrop.js';
+
+const MAIL = message(1) + message(2);
+const OLD = { address: '192.0.2.1', port: 1 };
+const NEW = { address: '2001:db8::2', port: 2 };
+const IN_USE = {
+  code: 'IN-USE',
+  message: /^maildrop is in use by another POP3 session since \S+ from 192\.0\.2\.1$/,
+};
+
+/** A process with one session at most, and a client of which the test says how silent it is. */
+class Party {
+  /** Milliseconds. */
+  silent = 0;
+  cuts = 0;
+  readonly logged: string[] = [];
+  maildrop: Maildrop | undefined;
+
+  constructor(
+    private readonly spool: Spool,
+    private readonly overrides: Overrides = {},
+  ) {}
+
+  async open(peer = OLD): Promise<Maildrop> {
+    const log: Log = {
+      write: (_level, who, event, fields) => this.logged.push(formatLine(who, event, fields)),
+    };
+    const process = await mailSpool(this.spool, { takeover: 60_000, log, ...this.overrides });
+    const holder = {
+      silence: () => this.silent,
+      cut: () => {
+        this.cuts++;
+        // As a session does: soon, and without UPDATE.
+        setImmediate(() => this.maildrop?.release());
+      },
+    };
+    this.maildrop = await process.open({ user: 'alice' }, peer, holder);
+    return this.maildrop;
+  }
+}
+
+const sockets = (dir: string) => readdirSync(dir).filter(name => name.endsWith('.socket'));
+
+describe('a session whose client is silent', () => {
+  test('gives way: its marks are dropped, both logs say so, no socket is left', async () => {
+    const spool = spoolWith(MAIL);
+    const [old, young] = [new Party(spool), new Party(spool)];
+    const maildrop = await old.open();
+    await maildrop.mark(1);
+    old.silent = 60_000;
+    const newer = await young.open(NEW);
+    expect(newer.messages).toBe(2);
+    expect(old.cuts).toBe(1);
+    await expect(maildrop.update()).rejects.toThrow(Disconnected);
+    expect(spool.content()).toBe(MAIL);
+    expect(old.logged).toEqual(['192.0.2.1 taken-over user=alice by=2001:db8::2 silent=60']);
+    expect(young.logged).toEqual([
+      expect.stringMatching(/^2001:db8::2 takeover user=alice from=192\.0\.2\.1 since=\S+Z$/),
+    ]);
+    await newer.mark(2);
+    await newer.update();
+    expect(spool.content()).toBe(message(1));
+    expect(sockets(spool.runtimeDir)).toEqual([]);
+  });
+
+  test.each([
+    ['for less than it takes', 59_999, {}],
+    ['but does not give way to anybody', 1e9, { takeover: 0 }],
+  ])('%s: IN-USE', async (_, silent, overrides) => {
+    const spool = spoolWith(MAIL);
+    const old = new Party(spool, overrides);
+    const maildrop = await old.open();
+    old.silent = silent;
+    await expect(new Party(spool).open(NEW)).rejects.toMatchObject({
+      code: 'IN-USE',
+      message: expect.stringMatching(IN_USE.message),
+    });
+    expect(old.cuts).toBe(0);
+    await maildrop.mark(1);
+    await maildrop.update();
+    expect(spool.content()).toBe(message(2));
+  });
+
+  test('is not asked by one that takes nothing over', async () => {
+    const spool = spoolWith(MAIL);
+    const old = new Party(spool);
+    await old.open();
+    old.silent = 1e9;
+    await expect(new Party(spool, { takeover: 0 }).open(NEW)).rejects.toMatchObject({ code: 'IN-USE' });
+    expect(old.cuts).toBe(0);
+    await old.maildrop?.release();
+  });
+
+  test('gives way to one of two', async () => {
+    const spool = spoolWith(MAIL);
+    const old = new Party(spool);
+    await old.open();
+    old.silent = 60_000;
+    const both = [new Party(spool), new Party(spool)];
+    const results = await Promise.allSettled(both.map(party => party.open(NEW)));
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    for (const result of results) {
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'IN-USE' });
+    }
+    expect(old.cuts).toBe(1);
+    for (const party of both) await party.maildrop?.release();
+    expect(sockets(spool.runtimeDir)).toEqual([]);
+  });
+
+  test('among others of its process', async () => {
+    const spool = spoolWith(MAIL);
+    writeFileSync(join(spool.dir, 'bob'), MAIL, { mode: 0o600 });
+    const process = await mailSpool(spool, { takeover: 1 });
+    const bob = await process.open({ user: 'bob' }, OLD, { silence: () => 9, cut: () => {} });
+    let cut = false;
+    const alice = await process.open({ user: 'alice' }, OLD, {
+      silence: () => 9,
+      cut: () => {
+        cut = true;
+        void alice.release();
+      },
+    });
+    expect(sockets(spool.runtimeDir)).toHaveLength(1);
+    const again = await process.open({ user: 'alice' }, NEW, BUSY);
+    expect(cut).toBe(true);
+    await again.release();
+    await bob.mark(1);
+    await bob.update();
+    expect(readFileSync(join(spool.dir, 'bob'), 'latin1')).toBe(message(2));
+    expect(sockets(spool.runtimeDir)).toEqual([]);
+  });
+
+  test('without a mailbox file', async () => {
+    const spool = spoolWith(undefined);
+    const old = new Party(spool);
+    await old.open();
+    old.silent = 60_000;
+    const newer = await new Party(spool).open(NEW);
+    expect(old.cuts).toBe(1);
+    await newer.release();
+  });
+});
+
+test('a session in the UPDATE state is not ended, but waited for', async () => {
+  const spool = spoolWith(MAIL);
+  let goOn = () => {};
+  const begun = new Promise<void>(resolve => {
+    goOn = resolve;
+  });
+  const old = new Party(spool, {
+    io: {
+      ...nodeIo,
+      truncate: async (fd, size) => {
+        if (asked !== undefined) await begun;
+        return nodeIo.truncate(fd, size);
+      },
+    },
+  });
+  let asked: Promise<Maildrop> | undefined;
+  const maildrop = await old.open();
+  await maildrop.mark(2);
+  old.silent = 1e9;
+  const updated = maildrop.update();
+  asked = new Party(spool).open(NEW);
+  goOn();
+  await updated;
+  const newer = await asked;
+  expect(newer.messages).toBe(1);
+  expect(old.cuts).toBe(0);
+  await newer.release();
+});
+
+describe('the socket', () => {
+  test('of a runtime directory whose path is longer than an address', async () => {
+    const dir = join(scratchDir(), 'r'.repeat(200));
+    mkdirSync(dir);
+    const spool = { ...spoolWith(MAIL), runtimeDir: dir };
+    const old = new Party(spool);
+    await old.open();
+    old.silent = 60_000;
+    const newer = await new Party(spool).open(NEW);
+    expect(old.cuts).toBe(1);
+    await newer.release();
+    expect(sockets(dir)).toEqual([]);
+  });
+
+  test('of a process that was killed is removed by the next session of that mailbox, and only then', async () => {
+    const spool = spoolWith(MAIL);
+    const first = new Party(spool);
+    await first.open();
+    await first.maildrop?.release();
+    const [record] = readdirSync(spool.runtimeDir);
+    const path = join(spool.runtimeDir, record!);
+    const name = '0123456789abcdef.socket';
+    await deadSocket(join(spool.runtimeDir, name));
+    // Of a file that is no socket, and of anything outside, nothing is removed.
+    for (const [named, left] of [
+      ['../alice.socket', [name]],
+      [name, []],
+    ] as const) {
+      writeFileSync(path, `1 2026-01-05T10:00:00.000Z 192.0.2.1 ${named}\n`);
+      const next = new Party(spool);
+      await next.open();
+      await next.maildrop?.release();
+      expect(sockets(spool.runtimeDir)).toEqual(left);
+    }
+  });
+
+  test('that cannot be made: sessions without takeover', async () => {
+    const logged: string[] = [];
+    const log: Log = { write: (level, who, event) => logged.push(`${level} ${who} ${event}`) };
+    const takeover = new Takeover(join(scratchDir(), 'missing'), 60_000, log);
+    const hold = takeover.hold('0123', { account: { user: 'alice' }, peer: OLD, holder: BUSY });
+    expect(await hold.socket).toBe(undefined);
+    hold.beginUpdate();
+    hold.release()();
+    expect(logged).toEqual(['warn - takeover-off']);
+  });
+
+  test('speaks to nobody who talks nonsense', async () => {
+    const spool = spoolWith(MAIL);
+    const old = new Party(spool);
+    await old.open();
+    old.silent = 1e9;
+    const [name] = sockets(spool.runtimeDir);
+    for (const nonsense of [
+      '\n',
+      'zz 192.0.2.1\n',
+      'x'.repeat(300),
+      '0123 192.0.2.1',
+      'alice 192.0.2.1 more\n',
+    ]) {
+      const socket = connect(join(spool.runtimeDir, name!));
+      let answer = '';
+      socket.setEncoding('latin1').on('data', text => {
+        answer += text;
+      });
+      socket.on('error', () => {});
+      socket.end(nonsense);
+      await new Promise(resolve => socket.on('close', resolve));
+      expect(answer).toBe('');
+    }
+    expect(old.cuts).toBe(0);
+    await old.maildrop?.release();
+  });
+});
+
+/** What a process leaves that was killed: a name, and nobody who listens. */
+async function deadSocket(path: string): Promise<void> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(`${path}.live`, resolve));
+  linkSync(`${path}.live`, path);
+  await new Promise(resolve => server.close(resolve));
+}
