@@ -9,7 +9,7 @@ import type { Level } from './log.js';
 import { LOCK_METHODS, type LockMethod } from './maildrop/lock-methods.js';
 
 /** Where accounts come from. */
-export const AUTH_BACKENDS = ['users', 'system'] as const;
+export const AUTH_BACKENDS = ['users', 'system', 'pam', 'saslauthd', 'checkpassword'] as const;
 export type AuthBackend = (typeof AUTH_BACKENDS)[number];
 
 /** Where to listen. Port 0 lets the system choose. */
@@ -17,6 +17,18 @@ export interface ListenAddress {
   /** Numeric or a host name; undefined for all addresses, IPv6 and IPv4. */
   readonly host: string | undefined;
   readonly port: number;
+}
+
+/** Backends that are not in this process. */
+export interface OutsideSettings {
+  /** Milliseconds for one answer. */
+  readonly timeout: number;
+  /** How many are asked at a time, each. */
+  readonly atOnce: number;
+  readonly pamService: string;
+  readonly saslauthdSocket: string;
+  /** An absolute path and arguments; empty when `auth` does not ask for it. */
+  readonly checkpassword: readonly string[];
 }
 
 export interface Settings {
@@ -28,6 +40,7 @@ export interface Settings {
   readonly minUid: number;
   /** Milliseconds; 0 for no cache. */
   readonly authCache: number;
+  readonly outside: OutsideSettings;
   readonly readOnly: boolean;
   readonly stateDir: string;
   readonly runtimeDir: string;
@@ -78,6 +91,23 @@ export const OPTIONS = {
     type: 'string',
     describe: 'seconds for which a right password is not hashed again; 0 for never',
     default: '900',
+  },
+  'pam-service': { type: 'string', describe: 'service name for PAM', default: 'mbox-pop3d' },
+  'saslauthd-socket': {
+    type: 'string',
+    describe: 'socket of saslauthd',
+    default: '/run/saslauthd/mux',
+  },
+  checkpassword: { type: 'string', describe: 'checkpassword program: its path and arguments' },
+  'auth-timeout': {
+    type: 'string',
+    describe: 'seconds for an answer of PAM, saslauthd or checkpassword',
+    default: '15',
+  },
+  'auth-at-once': {
+    type: 'string',
+    describe: 'how many passwords PAM, saslauthd or checkpassword check at a time',
+    default: '4',
   },
   'read-only': { type: 'boolean', describe: 'refuse DELE, never rewrite a mailbox', default: false },
   'state-dir': {
@@ -159,6 +189,7 @@ export function settingsFrom(raw: RawOptions): Settings {
     ...backends(raw),
     minUid: count(raw, 'min-uid'),
     authCache: seconds(raw, 'auth-cache', 0),
+    outside: outside(raw),
     readOnly: flag(raw, 'read-only'),
     stateDir,
     runtimeDir,
@@ -251,7 +282,27 @@ function backends(raw: RawOptions): { users: string | undefined; auth: AuthBacke
   if (auth.includes('users') && (users === undefined || users === '')) {
     throw new UsageError('--users is missing', EX.USAGE);
   }
+  if (auth.includes('checkpassword')) required(raw, 'checkpassword');
   return { users, auth: auth.sort((a, b) => names.indexOf(a) - names.indexOf(b)) };
+}
+
+function outside(raw: RawOptions): OutsideSettings {
+  const pamService = required(raw, 'pam-service');
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(pamService)) {
+    throw new UsageError(`--pam-service ${pamService}: not the name of a file in /etc/pam.d`, EX.USAGE);
+  }
+  const checkpassword = (text(raw, 'checkpassword') ?? '').split(' ').filter(word => word !== '');
+  const [program] = checkpassword;
+  if (program !== undefined && !program.startsWith('/')) {
+    throw new UsageError(`--checkpassword ${program}: not an absolute path`, EX.USAGE);
+  }
+  return {
+    timeout: seconds(raw, 'auth-timeout', 1),
+    atOnce: count(raw, 'auth-at-once'),
+    pamService,
+    saslauthdSocket: required(raw, 'saslauthd-socket'),
+    checkpassword,
+  };
 }
 
 function locks(raw: RawOptions): LockMethod[] {

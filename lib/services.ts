@@ -18,6 +18,7 @@ export type SessionConfig = Omit<
   | 'auth'
   | 'minUid'
   | 'authCache'
+  | 'outside'
   | 'user'
   | 'group'
   | 'idleExit'

@@ -5,13 +5,18 @@
  * Invariant: while a backend cannot tell, nobody is told "wrong password": it might have said yes.
  */
 import { Unavailable } from '../errors.js';
-import type { Authenticator, Peer, Verdict } from '../pop3/ports.js';
+import type { Authenticator, PasswordChecker, Peer, Verdict } from '../pop3/ports.js';
+
+/** One that only checks passwords holds no shared secret: proofs by one are refused for it. */
+export type Backend = PasswordChecker & Partial<Authenticator>;
+
+const PASSWORDS_ONLY: Verdict = { refused: 'only passwords can be checked' };
 
 export class Chain implements Authenticator {
-  readonly #backends: readonly Authenticator[];
+  readonly #backends: readonly Backend[];
 
   /** @throws TypeError when there is no backend */
-  constructor(backends: readonly Authenticator[]) {
+  constructor(backends: readonly Backend[]) {
     if (backends.length === 0) throw new TypeError('a chain of no backends could let nobody in');
     this.#backends = backends;
   }
@@ -21,10 +26,10 @@ export class Chain implements Authenticator {
   }
 
   checkApop(user: Uint8Array, timestamp: string, digest: string, peer: Peer): Promise<Verdict> {
-    return this.#first(backend => backend.checkApop(user, timestamp, digest, peer));
+    return this.#first(async backend => backend.checkApop?.(user, timestamp, digest, peer) ?? PASSWORDS_ONLY);
   }
 
-  async #first(check: (backend: Authenticator) => Promise<Verdict>): Promise<Verdict> {
+  async #first(check: (backend: Backend) => Promise<Verdict>): Promise<Verdict> {
     const reasons: string[] = [];
     let unavailable: Unavailable | undefined;
     // One after the other: two hashes at once would double what a login attempt costs us.

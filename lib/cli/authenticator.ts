@@ -1,4 +1,5 @@
-/** The backends of `--auth`, in its order: the users file, the accounts of the system. */
+/** The backends of `--auth`, in its order: the users file, the accounts of the system, and those outside. */
+import type { Backend } from '../auth/chain.js';
 import type { Settings } from '../config.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
@@ -13,34 +14,43 @@ export interface Backends {
 
 /**
  * Opens the backends, which are loaded only now.
- * @param watch whether to notice changes of the users file at once, for a process that stays
+ * @param stays whether this process serves many, so that it notices changes of the users file at once, and
+ *   gives up root, if it has it, before the first
  * @throws UsageError for a users file that is missing or cannot be read
  */
 export async function openBackends(
   host: Host,
   log: Log,
   settings: Settings,
-  watch: boolean,
+  stays: boolean,
 ): Promise<Backends> {
-  const chain: Authenticator[] = [];
+  const chain: Backend[] = [];
+  const closers: (() => Promise<void>)[] = [];
   const { authCache: cacheLifetime } = settings;
   let users: import('../auth/users-file.js').UsersFile | undefined;
   for (const name of settings.auth) {
     if (name === 'users') {
       const { UsersFile } = await import('../auth/users-file.js');
-      users = await UsersFile.open({ path: settings.users ?? '', host, log, watch, cacheLifetime });
+      users = await UsersFile.open({ path: settings.users ?? '', host, log, watch: stays, cacheLifetime });
       chain.push(users);
-    } else {
+      closers.push(() => users!.close());
+    } else if (name === 'system') {
       const { SystemAccounts } = await import('../auth/system-accounts.js');
       chain.push(new SystemAccounts({ host, minimumUid: settings.minUid, cacheLifetime }));
+    } else {
+      const { openOutside } = await import('./outside-backends.js');
+      const outside = await openOutside(name, host, log, settings, stays);
+      chain.push(outside.backend);
+      closers.push(outside.close);
     }
   }
-  const [only] = chain;
   const { Chain } = await import('../auth/chain.js');
   return {
-    authenticator: only !== undefined && chain.length === 1 ? only : new Chain(chain),
+    authenticator: new Chain(chain),
     account: user => users?.account(user),
-    close: async () => users?.close(),
+    close: async () => {
+      for (const close of closers) await close();
+    },
   };
 }
 
