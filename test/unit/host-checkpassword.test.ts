@@ -115,7 +115,10 @@ test('one that hangs is killed, with what it has started', async () => {
 });
 
 test('one that leaves somebody behind with its output: given up when time is up', async () => {
-  const program = script('setsid sh -c "exec 3<&-; touch $0.started; sleep 30" & exit 1');
+  const program = script(
+    // Once the program itself is gone, and waited for.
+    'setsid sh -c "exec 3<&-; while kill -0 $$; do sleep 0.05; done; touch $0.started; sleep 30" & exit 1',
+  );
   const stop = new AbortController();
   const answer = ask([program], 'secret', stop.signal);
   await expect.poll(() => existsSync(`${program}.started`), { timeout: 20_000 }).toBe(true);
