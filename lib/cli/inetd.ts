@@ -8,15 +8,7 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { parseArgs } from 'node:util';
-import {
-  fromEnvironment,
-  OPTIONS,
-  type OptionRow,
-  type RawOptions,
-  type Settings,
-  settingsFrom,
-} from '../config.js';
+import { OPTIONS, type Settings, settingsFrom } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { loadHost } from '../host/load.js';
@@ -27,6 +19,7 @@ import { peerOf } from '../server/peer.js';
 import { type SessionServices, serve } from '../server/session.js';
 import { createServices, effectiveUid } from '../services.js';
 import { lazily, openBackends } from './authenticator.js';
+import { parseFlags } from './flags.js';
 import { mailboxOwner, PerUser } from './per-user.js';
 import { claimModel, ownDirectory, refuseOtherModel } from './state-dir.js';
 import { stderrIsJournal } from './stderr-log.js';
@@ -62,7 +55,7 @@ export async function inetd(args: readonly string[], explicit: boolean): Promise
   try {
     process.umask(0o077);
     refuseTls(given);
-    const settings = settingsFrom(parseFlags(args));
+    const settings = settingsFrom(parseFlags(OPTIONS, args).values);
     const log = logAt(settings.logLevel);
     if (given.is === 'connection') await serveOne(host, log, settings, given.socket);
     else await (await import('./activated.js')).serveActivated(host, log, settings, given);
@@ -109,25 +102,6 @@ function trace(error: unknown): Fields {
   if (!(error instanceof Error)) return { reason: String(error) };
   const [at1, at2, at3] = (error.stack ?? '').split('\n    at ').slice(1);
   return { reason: `${error.name}: ${error.message}`, at1, at2, at3 };
-}
-
-/** The same flags as `serve`, read without yargs. @throws UsageError EX_USAGE */
-function parseFlags(args: readonly string[]): RawOptions {
-  const rows: [string, OptionRow][] = Object.entries(OPTIONS);
-  const options = Object.fromEntries(
-    rows.map(([name, { type }]) => [
-      name,
-      { type: type === 'boolean' ? ('boolean' as const) : ('string' as const), multiple: type === 'array' },
-    ]),
-  );
-  try {
-    const { values } = parseArgs({ args: [...args], options, strict: true, allowNegative: true });
-    const environment = rows.map(([name, row]) => [name, fromEnvironment(name, row)]);
-    return { ...Object.fromEntries(environment.filter(([, value]) => value !== undefined)), ...values };
-  } catch (cause) {
-    if (cause instanceof UsageError) throw cause;
-    throw new UsageError(cause instanceof Error ? cause.message : String(cause), EX.USAGE, { cause });
-  }
 }
 
 /** One client: as root by becoming its user, else with the ids we have. */

@@ -6,7 +6,7 @@
  *
  * This is not privilege separation: until the drop, the process that parses could become root again.
  */
-import { existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, lchownSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Settings } from '../config.js';
 import { EX, errnoOf, Unavailable, UsageError } from '../errors.js';
@@ -15,6 +15,7 @@ import type { Account, Authenticator } from '../pop3/ports.js';
 import type { SessionServices } from '../server/session.js';
 import { effectiveUid, type Parts } from '../services.js';
 import { DEFAULT_GROUP, DEFAULT_USER } from './service-user.js';
+import { asSpoolGroup } from './spool-group.js';
 import { syncEntry } from './state-dir.js';
 
 export class PerUser {
@@ -101,13 +102,10 @@ export class PerUser {
     this.#dropped = true;
   }
 
-  /** Group mail, if that is what the spool wants: not in one where everybody may create files. */
   #asSpoolGroup<T>(run: () => T): T {
     const gid = this.#mailGid;
     if (gid === undefined || !this.#dropped) return run();
-    const spool = statSync(this.settings.spool);
-    const needed = spool.gid === gid && (spool.mode & 0o022) === 0o020;
-    return needed ? this.host.withGroup(gid, run) : run();
+    return asSpoolGroup(this.host, this.settings.spool, gid, run);
   }
 }
 

@@ -15,9 +15,11 @@ const ROOT = new URL('../../', import.meta.url).pathname;
 const OURS = [
   'bin/mbox-pop3d',
   'lib/cli/authenticator',
+  'lib/cli/flags',
   'lib/cli/inetd',
   'lib/cli/per-user',
   'lib/cli/service-user',
+  'lib/cli/spool-group',
   'lib/cli/state-dir',
   'lib/cli/stderr-log',
   'lib/config',
