@@ -43,3 +43,38 @@ export function isFromLine(bytes: Uint8Array, start: number, end: number): boole
   const rest = Buffer.from(bytes.buffer, bytes.byteOffset + start + 5, last - start - 5).toString('latin1');
   return DATE.test(rest.replaceAll('\t', ' '));
 }
+
+/** The sender of a From_ line, as it stands there: it may be empty or hold spaces. */
+export function senderOfFromLine(line: string): string {
+  const rest = line
+    .slice(FROM_.length)
+    .replace(/\r?\n?$/, '')
+    .replaceAll('\t', ' ');
+  return rest.slice(0, DATE.exec(rest)?.index ?? rest.length).trim();
+}
+
+/** What delivery agents write for the empty sender, that of bounces. */
+const NO_SENDER = 'MAILER-DAEMON';
+
+/** Longer than any address of RFC 5321 §4.5.3.1, in characters. */
+const MAX_SENDER = 512;
+
+const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/**
+ * The From_ line for a delivery, with its LF: `From SENDER Sat Jan  3 01:05:34 1996`, in local time, as
+ * asctime(3) and every agent has it.
+ * @param sender an address, with or without `<>`. What is no part of a word (blanks, control characters)
+ *   becomes `_`: whoever chose the address does not choose what follows it
+ */
+export function fromLine(sender: string, date: Date): string {
+  const word = sender
+    .replace(/^<(.*)>$/s, '$1')
+    .slice(0, MAX_SENDER)
+    .replace(/[\s\p{C}]/gu, '_');
+  const two = (n: number) => String(n).padStart(2, '0');
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':');
+  const day = `${DAYS[date.getDay()]} ${MONTHS[date.getMonth()]} ${String(date.getDate()).padStart(2)}`;
+  return `From ${word || NO_SENDER} ${day} ${time} ${date.getFullYear()}\n`;
+}
