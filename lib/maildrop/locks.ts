@@ -38,6 +38,8 @@ export interface LockerOptions {
   readonly methods: readonly LockMethod[];
   /** Called when another program has taken a held lock away. */
   readonly onLost: (path: string, reason: Error) => void;
+  /** Asked before each wait; throws when the locks are not wanted any more. */
+  readonly stop?: (() => void) | undefined;
   /** See `DotlockOptions`. */
   readonly asSpoolGroup?: DotlockOptions['asSpoolGroup'];
 }
@@ -54,6 +56,7 @@ export function mailboxLocker(options: LockerOptions): LockMailbox {
       } finally {
         if (!complete) await attempt.release();
       }
+      options.stop?.();
       const left = deadline - performance.now();
       if (left <= 0) throw new Unavailable('IN-USE', attempt.obstacle);
       await sleep(Math.min(left, pause * (0.5 + Math.random())));

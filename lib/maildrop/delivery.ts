@@ -1,0 +1,148 @@
+/**
+ * Delivers one message to the mailbox of one user, as any delivery agent does, and what only we can do:
+ * an UPDATE that was interrupted is finished first. In this order: the mailbox file, made if there is none;
+ * its locks; recovery; the message.
+ *
+ * Where the state directory is out of reach (a process of the user's, the directory the server's) nothing
+ * is recovered: what is appended then is found by whoever recovers, as the mail of any other agent is.
+ */
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, Unavailable } from '../errors.js';
+import type { Host } from '../host/host.js';
+import type { Log } from '../log.js';
+import { append, type Message } from './append.js';
+import type { SpoolIo } from './io.js';
+import { Journal } from './journal.js';
+import { type LockMethod, mailboxLocker } from './locks.js';
+import { MailboxAccess } from './mailbox-access.js';
+import { logRecovery, recover } from './recovery.js';
+import { userStateDir } from './user-state-dir.js';
+
+export interface DeliverySettings {
+  readonly spool: string;
+  readonly stateDir: string;
+  readonly locks: readonly LockMethod[];
+  /** How long to try for the mailbox locks, milliseconds. */
+  readonly lockTimeout: number;
+  /** The uid that must own the mailbox. */
+  readonly owner: number;
+  /** The group whose members open each other's mailboxes: one that is made with it gets mode 0660. */
+  readonly mailGroup: number | undefined;
+}
+
+export interface DeliveryDeps {
+  readonly io: SpoolIo;
+  readonly host: Host;
+  readonly log: Log;
+  /** See `DotlockOptions`. */
+  readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
+  /** Asked now and then; throws when the delivery is to be given up. */
+  readonly stop: () => void;
+}
+
+/** Making a mailbox that others make and remove at the same time is given up after so many tries. */
+const TRIES = 10;
+
+/**
+ * @returns octets appended, which are on the disk
+ * @throws Unavailable, PartLeft, or the error of a system call; see `append`
+ */
+export async function deliverTo(
+  user: string,
+  message: Message,
+  deps: DeliveryDeps,
+  settings: DeliverySettings,
+): Promise<number> {
+  const path = join(settings.spool, user);
+  const access = await openOrCreate(path, deps, settings);
+  const onError = (error: unknown) => {
+    deps.log.write('error', '-', 'close-failed', { reason: String(error) });
+  };
+  try {
+    await finishInterrupted(user, access, deps, settings);
+    return await append(access, message, { stop: deps.stop, onError });
+  } finally {
+    await access.close().catch(onError);
+  }
+}
+
+async function openOrCreate(
+  path: string,
+  deps: DeliveryDeps,
+  settings: DeliverySettings,
+): Promise<MailboxAccess> {
+  const lockMailbox = mailboxLocker({
+    host: deps.host,
+    methods: settings.locks,
+    asSpoolGroup: deps.asSpoolGroup,
+    stop: deps.stop,
+    onLost: (mailbox, reason) => {
+      deps.log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
+    },
+  });
+  for (let attempt = 1; attempt <= TRIES; attempt++) {
+    const access = await MailboxAccess.open(path, {
+      io: deps.io,
+      owner: settings.owner,
+      writable: true,
+      lockMailbox,
+      lockTimeout: settings.lockTimeout,
+      onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
+    });
+    if (access !== undefined) return access;
+    await create(path, deps, settings);
+  }
+  throw new Unavailable('IN-USE', 'mailbox is being made and removed by other programs');
+}
+
+/**
+ * Makes an empty mailbox. Not locked: an empty file harms nobody, and whoever comes second uses it.
+ * @throws Unavailable SYS/PERM where we cannot make one for its owner
+ */
+async function create(
+  path: string,
+  { io, asSpoolGroup }: DeliveryDeps,
+  { owner, spool, mailGroup }: DeliverySettings,
+): Promise<void> {
+  if (process.geteuid?.() !== owner) {
+    const why = `there is none, and one made by uid ${process.geteuid?.()} would not belong to uid ${owner}`;
+    throw new Unavailable('SYS/PERM', 'mailbox file cannot be created', { cause: new Error(why) });
+  }
+  try {
+    const { mode, gid } = fs.statSync(spool);
+    const forGroup = mailGroup !== undefined && gid === mailGroup && (mode & 0o2020) === 0o2020;
+    const permissions = forGroup ? 0o660 : 0o600;
+    const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL;
+    if (asSpoolGroup === undefined) await io.close(await io.open(path, flags, permissions));
+    else fs.closeSync(asSpoolGroup(() => fs.openSync(path, flags, permissions)));
+  } catch (cause) {
+    if (errnoOf(cause) === 'EEXIST') return;
+    throw new Unavailable('SYS/TEMP', 'mailbox file cannot be created', { cause });
+  }
+}
+
+async function finishInterrupted(
+  user: string,
+  access: MailboxAccess,
+  { io, log }: DeliveryDeps,
+  { stateDir, owner }: DeliverySettings,
+): Promise<void> {
+  const journal = new Journal(io, userStateDir(stateDir, user), owner, true);
+  try {
+    if (!(await isReachable(journal))) return;
+    logRecovery(log, user, await recover(access.file, journal, () => access.mustBeIntact()));
+  } finally {
+    await journal.close();
+  }
+}
+
+async function isReachable(journal: Journal): Promise<boolean> {
+  try {
+    await journal.read();
+    return true;
+  } catch (error) {
+    if (['EACCES', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return false;
+    throw error;
+  }
+}
