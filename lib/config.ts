@@ -161,6 +161,27 @@ export const OPTIONS = {
   'log-level': { type: 'string', describe: 'error, warn, info or debug', default: 'info' },
 } as const satisfies Record<string, OptionRow>;
 
+/** The flags of `deliver`. */
+export const DELIVER_OPTIONS = {
+  from: {
+    type: 'string',
+    describe: 'sender of the envelope (also -f); empty for bounces',
+    defaultDescription: 'as the From_ line of the message, if it has one',
+  },
+  quote: {
+    type: 'string',
+    describe: 'how lines that begin with From are quoted: mboxo or mboxrd',
+    default: 'mboxo',
+  },
+  spool: OPTIONS.spool,
+  users: OPTIONS.users,
+  'state-dir': OPTIONS['state-dir'],
+  group: OPTIONS.group,
+  locks: OPTIONS.locks,
+  'lock-timeout': OPTIONS['lock-timeout'],
+  'log-level': OPTIONS['log-level'],
+} as const satisfies Record<string, OptionRow>;
+
 /** What `MBOX_POP3D_*` says of a flag; a list is separated by blanks or commas. */
 export function fromEnvironment(name: string, row: OptionRow): string | boolean | string[] | undefined {
   const variable = `MBOX_POP3D_${name.toUpperCase().replaceAll('-', '_')}`;

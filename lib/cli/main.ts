@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import yargs from 'yargs';
-import { fromEnvironment, OPTIONS, type OptionRow } from '../config.js';
+import { DELIVER_OPTIONS, fromEnvironment, OPTIONS, type OptionRow } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import { packageFile } from './package.js';
 
@@ -36,6 +36,8 @@ const RECOVER_OPTIONS = [
   'lock-timeout',
   'log-level',
 ] as const satisfies (keyof typeof OPTIONS)[];
+
+type YargsRows = Record<string, OptionRow & { requiresArg: boolean }>;
 
 /** Runs one command; sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -78,8 +80,15 @@ function parser(args: readonly string[]) {
       async argv =>
         (await import('./recover.js')).recoverCommand(argv, (argv.mailbox as string[] | undefined) ?? []),
     )
+    .command(
+      'deliver <user>',
+      'append the message on standard input to a mailbox, for a mail server; see mbox-pop3d-deliver(8)',
+      builder => builder.positional('user', { type: 'string' }).options(rows(DELIVER_OPTIONS)),
+      // It is run by the command itself, without yargs; what comes here is --help only.
+      async () => (await import('./deliver.js')).deliver(args.slice(1)),
+    )
     .parserConfiguration({ 'camel-case-expansion': false, 'parse-numbers': false, 'greedy-arrays': false })
-    .demandCommand(1, 'a command is needed: serve, demo or recover (see --help)')
+    .demandCommand(1, 'a command is needed: serve, demo, recover or deliver (see --help)')
     .strict()
     .version(version)
     .help()
@@ -90,13 +99,14 @@ function parser(args: readonly string[]) {
     });
 }
 
+function select(names: readonly (keyof typeof OPTIONS)[]): YargsRows {
+  return rows(Object.fromEntries(names.map(name => [name, OPTIONS[name]])));
+}
+
 /** Rows for yargs; what the environment sets stands in for the default, so that `--help` shows it. */
-function select(
-  names: readonly (keyof typeof OPTIONS)[],
-): Record<string, OptionRow & { requiresArg: boolean }> {
+function rows(table: Readonly<Record<string, OptionRow>>): YargsRows {
   return Object.fromEntries(
-    names.map(name => {
-      const row: OptionRow = OPTIONS[name];
+    Object.entries(table).map(([name, row]) => {
       const fallback = fromEnvironment(name, row) ?? row.default;
       return [
         name,

@@ -1,7 +1,7 @@
 /** Manual page, README and option table say the same. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { OPTIONS, type OptionRow } from '../../lib/config.js';
+import { DELIVER_OPTIONS, OPTIONS, type OptionRow } from '../../lib/config.js';
 
 const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
 const man = read('man/mbox-pop3d.8');
@@ -9,9 +9,9 @@ const readme = read('README.md');
 const rows: [string, OptionRow][] = Object.entries(OPTIONS);
 
 /** What the manual page says of one option, up to the next. */
-function entry(name: string): string {
-  const start = man.search(new RegExp(`^\\.It Fl -${name}( |$)`, 'm'));
-  return start < 0 ? '' : man.slice(start).split(/\n\.It |\n\.El/, 1)[0]!;
+function entry(name: string, page = man): string {
+  const start = page.search(new RegExp(`^\\.It (?:Fl f Ar sender , )?Fl -${name}( |$)`, 'm'));
+  return start < 0 ? '' : page.slice(start).split(/\n\.It |\n\.El/, 1)[0]!;
 }
 
 test.each(rows)('--%s is in the manual page, with its default', (name, row) => {
@@ -31,4 +31,17 @@ test('the README mentions no option that does not exist', () => {
   const mentioned = [...readme.matchAll(/(?<=[\s`(])--([a-z][a-z-]*)/g)].map(match => match[1]!);
   expect(mentioned.length).toBeGreaterThan(0);
   expect(mentioned.filter(name => !(name in OPTIONS) && !others.includes(name))).toEqual([]);
+});
+
+const deliverPage = read('man/mbox-pop3d-deliver.8');
+const deliverRows: [string, OptionRow][] = Object.entries(DELIVER_OPTIONS);
+
+test.each(deliverRows)('deliver --%s is in its manual page, with its default', (name, row) => {
+  expect(entry(name, deliverPage)).not.toBe('');
+  if (typeof row.default === 'string') expect(entry(name, deliverPage)).toContain(row.default);
+});
+
+test('the manual page of deliver describes no option that does not exist', () => {
+  const described = [...deliverPage.matchAll(/^\.It .*Fl -([a-z-]+)/gm)].map(match => match[1]!);
+  expect(described.filter(name => !(name in DELIVER_OPTIONS))).toEqual([]);
 });
