@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { EX, UsageError } from './errors.js';
 import type { Level } from './log.js';
 import { LOCK_METHODS, type LockMethod } from './maildrop/lock-methods.js';
+import { MECHANISMS, type Mechanism, PLAINTEXT, type Plaintext } from './pop3/mechanisms.js';
 
 /** Where accounts come from. */
 export const AUTH_BACKENDS = ['users', 'system', 'pam', 'saslauthd', 'checkpassword'] as const;
@@ -61,6 +62,8 @@ export interface Settings {
   readonly maxConnectionsPerAddress: number;
   readonly apop: boolean;
   readonly last: boolean;
+  readonly plaintext: Plaintext;
+  readonly saslMechanisms: 'auto' | readonly Mechanism[];
   readonly logLevel: Level;
 }
 
@@ -157,6 +160,16 @@ export const OPTIONS = {
     default: '60',
   },
   apop: { type: 'boolean', describe: 'offer APOP (needs {PLAIN} passwords)', default: false },
+  plaintext: {
+    type: 'string',
+    describe: `where passwords may be sent unencrypted: ${PLAINTEXT.join(', ')}`,
+    default: 'always',
+  },
+  'sasl-mechanisms': {
+    type: 'string',
+    describe: `mechanisms of AUTH, of ${MECHANISMS.join(',')}; none; auto for those all users can use`,
+    default: 'auto',
+  },
   last: { type: 'boolean', describe: 'offer LAST (RFC 1081)', default: false },
   'log-level': { type: 'string', describe: 'error, warn, info or debug', default: 'info' },
 } as const satisfies Record<string, OptionRow>;
@@ -229,6 +242,8 @@ export function settingsFrom(raw: RawOptions): Settings {
     maxConnectionsPerAddress: count(raw, 'max-connections-per-address'),
     apop: flag(raw, 'apop'),
     last: flag(raw, 'last'),
+    plaintext: plaintext(raw),
+    saslMechanisms: saslMechanisms(raw),
     logLevel: logLevel(raw),
   };
 }
@@ -338,6 +353,26 @@ function locks(raw: RawOptions): LockMethod[] {
   return methods;
 }
 
+function plaintext(raw: RawOptions): Plaintext {
+  const value = required(raw, 'plaintext');
+  const known = PLAINTEXT.find(name => name === value);
+  if (known === undefined)
+    throw new UsageError(`--plaintext ${value}: choose of ${PLAINTEXT.join()}`, EX.USAGE);
+  return known;
+}
+
+function saslMechanisms(raw: RawOptions): 'auto' | Mechanism[] {
+  const value = required(raw, 'sasl-mechanisms');
+  if (value === 'auto') return value;
+  if (value === 'none') return [];
+  const names = value.split(/[\s,]+/).filter(name => name !== '');
+  return names.map(name => {
+    const known = MECHANISMS.find(mechanism => mechanism === name.toUpperCase());
+    if (known !== undefined) return known;
+    throw new UsageError(`--sasl-mechanisms ${name}: choose of ${MECHANISMS.join()}, none, auto`, EX.USAGE);
+  });
+}
+
 function logLevel(raw: RawOptions): Level {
   const value = required(raw, 'log-level');
   if (value === 'error' || value === 'warn' || value === 'info' || value === 'debug') return value;
@@ -356,6 +391,8 @@ export const LIBRARY_DEFAULTS = {
   failureDelay: 0,
   apop: false,
   last: false,
+  plaintext: 'always',
+  saslMechanisms: 'auto',
   maxConnections: 10_000,
   maxConnectionsPerAddress: 10_000,
 } as const;

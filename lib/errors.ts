@@ -11,6 +11,12 @@ export type ResponseCode = 'AUTH' | 'IN-USE' | 'SYS/TEMP' | 'SYS/PERM';
 /** The client's fault: syntax, wrong state, no such message. `-ERR text`, and the session goes on. */
 export class BadRequest extends Error {
   override readonly name = 'BadRequest';
+  constructor(
+    message: string,
+    readonly code?: Extract<ResponseCode, 'AUTH'>,
+  ) {
+    super(message);
+  }
 }
 
 /** Credentials refused. `reason` is for the log only: every client sees the same text (RFC 3206 §5). */

@@ -76,6 +76,8 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
       hostname: hostname(),
       apop: config.apop,
       last: config.last,
+      plaintext: config.plaintext,
+      saslMechanisms: config.saslMechanisms,
       loginTimeout: config.loginTimeout,
       idleTimeout: config.idleTimeout,
       takeover: config.takeover,

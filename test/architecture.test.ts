@@ -18,7 +18,7 @@ const ARROWS: Record<string, readonly string[]> = {
   auth: ['host', 'pop3 types'],
   server: ['pop3', 'host'],
   cli: ['auth', 'host', 'server', 'maildrop', 'pop3 types', 'config', 'services'],
-  config: ['maildrop'],
+  config: ['maildrop', 'pop3'],
   services: ['pop3 types', 'mbox', 'host', 'maildrop', 'auth', 'server', 'config'],
   index: ['auth', 'host', 'server', 'config', 'services'],
 };

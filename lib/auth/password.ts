@@ -9,6 +9,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { matchesPbkdf2, matchesSaltedDigest } from './digests.js';
+import { otherForm, preparePassword } from './prepare-password.js';
 import { matchesScramKeys } from './scram-keys.js';
 import { MAX_PASSWORD, readSecret, type Secret } from './secret.js';
 
@@ -35,6 +36,19 @@ export async function comparePassword(
 ): Promise<Comparison> {
   // Before any hashing: a long password must cost nothing.
   if (passwordProblem(password) !== undefined) return 'wrong';
+  const first = await compareOctets(host, password, secret);
+  // Keys have forms of their own.
+  if (first !== 'wrong' || secret.kind === 'scram') return first;
+  // RFC 4616 §2: SASLprep both. What is stored is not always prepared, so the octets as sent come first.
+  if (secret.kind === 'plain') {
+    return outcome(sameOctets(await preparePassword(password), await preparePassword(secret.octets)));
+  }
+  const other = await otherForm(password);
+  if (other === undefined || passwordProblem(other) !== undefined) return first;
+  return compareOctets(host, other, secret);
+}
+
+async function compareOctets(host: Crypt, password: Uint8Array, secret: Secret): Promise<Comparison> {
   switch (secret.kind) {
     case 'plain':
       return outcome(sameOctets(password, secret.octets));
@@ -101,4 +115,6 @@ async function desCrypt(password: Uint8Array, hash: string): Promise<string> {
 /** Loads what is loaded when first needed, for a process that may lose the right to read its own files. */
 export async function warmUpPasswords(): Promise<void> {
   await desCrypt(new Uint8Array(), '..');
+  // Six megabytes that few passwords need: only for a process that is about to give up root.
+  if (process.geteuid?.() === 0) await import('@mongodb-js/saslprep');
 }

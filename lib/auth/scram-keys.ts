@@ -9,7 +9,7 @@ import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { inTurn } from '../host/hashing-gate.js';
 import { fromBase64 } from './encodings.js';
-import { preparePassword } from './prepare-password.js';
+import { otherForm, preparePassword } from './prepare-password.js';
 
 /** As node:crypto names them. */
 export type ScramHash = 'sha1' | 'sha256';
@@ -49,21 +49,30 @@ export function writeScramKeys({ iterations, salt, storedKey, serverKey }: Scram
 /** Keys for a password, by PBKDF2 on a worker thread. */
 export async function deriveScramKeys(
   password: Uint8Array,
+  parameters: Pick<ScramKeys, 'hash' | 'iterations' | 'salt'>,
+): Promise<ScramKeys> {
+  return deriveUnprepared(await preparePassword(password), parameters);
+}
+
+/** Whether `keys` were derived from this password, or, as Dovecot does it, from its octets as they are. */
+export async function matchesScramKeys(password: Uint8Array, keys: ScramKeys): Promise<boolean> {
+  const other = await otherForm(password);
+  for (const octets of other === undefined ? [password] : [other, password]) {
+    const { storedKey } = await deriveUnprepared(octets, keys);
+    if (timingSafeEqual(storedKey, keys.storedKey)) return true;
+  }
+  return false;
+}
+
+async function deriveUnprepared(
+  password: Uint8Array,
   { hash, iterations, salt }: Pick<ScramKeys, 'hash' | 'iterations' | 'salt'>,
 ): Promise<ScramKeys> {
-  const salted = await inTurn(async () =>
-    derive(await preparePassword(password), salt, iterations, KEY_LENGTH[hash], hash),
-  );
+  const salted = await inTurn(() => derive(password, salt, iterations, KEY_LENGTH[hash], hash));
   const hmac = (text: string) => createHmac(hash, salted).update(text).digest();
   // RFC 5802 §3: StoredKey := H(ClientKey)
   const storedKey = createHash(hash).update(hmac('Client Key')).digest();
   return { hash, iterations, salt, storedKey, serverKey: hmac('Server Key') };
-}
-
-/** Whether `keys` were derived from this password. */
-export async function matchesScramKeys(password: Uint8Array, keys: ScramKeys): Promise<boolean> {
-  const { storedKey } = await deriveScramKeys(password, keys);
-  return timingSafeEqual(storedKey, keys.storedKey);
 }
 
 function toBase64(octets: Uint8Array): string {

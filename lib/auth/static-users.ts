@@ -1,11 +1,22 @@
 /** Users and plain passwords that a program gives: for the library and for tests. */
-import type { Authenticator, Verdict } from '../pop3/ports.js';
+import type {
+  Authenticator,
+  Proof,
+  ProofVerdict,
+  Provable,
+  ScramChallenge,
+  ScramMethod,
+  Verdict,
+} from '../pop3/ports.js';
 import { Credentials, type UserEntry } from './credentials.js';
+import { Proofs } from './proofs.js';
+import { ownSaltKey } from './salts.js';
 import { readSecret } from './secret.js';
 import { isUserName } from './user-name.js';
 
 export class StaticUsers implements Authenticator {
   readonly #credentials: Credentials;
+  readonly #proofs: Proofs;
 
   /**
    * @param passwords user name → password as text, sent by clients as UTF-8
@@ -21,13 +32,22 @@ export class StaticUsers implements Authenticator {
     }
     // Plain passwords need no crypt(3).
     this.#credentials = new Credentials(users, { crypt: async () => undefined });
+    this.#proofs = new Proofs(users, ownSaltKey());
   }
 
   checkPassword(user: Uint8Array, password: Uint8Array): Promise<Verdict> {
     return this.#credentials.checkPassword(user, password);
   }
 
-  checkApop(user: Uint8Array, timestamp: string, digest: string): Promise<Verdict> {
-    return this.#credentials.checkApop(user, timestamp, digest);
+  async provable(): Promise<Provable> {
+    return this.#proofs.provable;
+  }
+
+  scramChallenge(method: ScramMethod, user: Uint8Array): Promise<ScramChallenge> {
+    return this.#proofs.scramChallenge(method, user);
+  }
+
+  checkProof(proof: Proof): Promise<ProofVerdict> {
+    return this.#proofs.checkProof(proof);
   }
 }

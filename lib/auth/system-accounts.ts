@@ -8,7 +8,7 @@
  */
 import { statSync } from 'node:fs';
 import { errnoOf, Unavailable } from '../errors.js';
-import type { Authenticator, Verdict } from '../pop3/ports.js';
+import type { PasswordChecker, Verdict } from '../pop3/ports.js';
 import { Credentials, type UserEntry } from './credentials.js';
 import { maskHash } from './crypt-strings.js';
 import type { Crypt } from './password.js';
@@ -37,7 +37,7 @@ const PASSWD_FIELDS = 7;
 const SAMPLE = 500;
 const MS_PER_DAY = 86_400_000;
 
-export class SystemAccounts implements Authenticator {
+export class SystemAccounts implements PasswordChecker {
   readonly #host: Crypt;
   readonly #rules: Required<Omit<SystemAccountsOptions, 'host' | 'cacheLifetime'>>;
   readonly #verified: VerifiedLogins;
@@ -60,11 +60,6 @@ export class SystemAccounts implements Authenticator {
     const users = new Map<string, UserEntry>();
     if (name !== undefined && entry !== undefined) users.set(name, entry);
     return new Credentials(users, this.#host, usual, this.#verified).checkPassword(user, password);
-  }
-
-  /** RFC 1939 §7 (APOP): there is no shared secret, only hashes. */
-  async checkApop(): Promise<Verdict> {
-    return { refused: 'APOP does not work with system accounts' };
   }
 
   /** All is read whoever asks, so that the time does not tell who exists. */

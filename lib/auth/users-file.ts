@@ -10,10 +10,21 @@ import { dirname, resolve } from 'node:path';
 import type { FSWatcher } from 'chokidar';
 import { EX, errnoOf, Unavailable, UsageError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Account, Authenticator, Verdict } from '../pop3/ports.js';
+import type {
+  Account,
+  Authenticator,
+  Proof,
+  ProofVerdict,
+  Provable,
+  ScramChallenge,
+  ScramMethod,
+  Verdict,
+} from '../pop3/ports.js';
 import { Credentials } from './credentials.js';
 import { fileIdentity, readNow, readSettled, type Snapshot } from './file-snapshot.js';
 import { type Crypt, warmUpPasswords } from './password.js';
+import { Proofs } from './proofs.js';
+import { ownSaltKey, type SaltKey } from './salts.js';
 import { parseUsers } from './users-lines.js';
 import { VerifiedLogins } from './verified-logins.js';
 
@@ -24,6 +35,8 @@ export interface UsersFileOptions {
   readonly path: string;
   readonly host: Crypt;
   readonly log: Log;
+  /** Default: one of this process. */
+  readonly saltKey?: SaltKey;
   /** Watch for changes between logins; for a process that stays. */
   readonly watch: boolean;
   /** Milliseconds for which a right password is not hashed again; default 0. */
@@ -32,11 +45,13 @@ export interface UsersFileOptions {
 
 interface Loaded extends Snapshot {
   readonly credentials: Credentials;
+  readonly proofs: Proofs;
 }
 
 export class UsersFile implements Authenticator {
   readonly #options: UsersFileOptions;
   readonly #verified: VerifiedLogins;
+  readonly #saltKey: SaltKey;
   #loaded: Loaded;
   #loading: Promise<void> | undefined;
   /** The reason last logged for being unavailable; logged once, not at each login. */
@@ -45,6 +60,7 @@ export class UsersFile implements Authenticator {
 
   private constructor(options: UsersFileOptions, first: Snapshot) {
     this.#options = options;
+    this.#saltKey = options.saltKey ?? ownSaltKey();
     this.#verified = new VerifiedLogins({ lifetime: options.cacheLifetime ?? 0 });
     this.#loaded = this.#parse(first);
   }
@@ -68,11 +84,19 @@ export class UsersFile implements Authenticator {
   }
 
   async checkPassword(user: Uint8Array, password: Uint8Array): Promise<Verdict> {
-    return (await this.#current()).checkPassword(user, password);
+    return (await this.#current()).credentials.checkPassword(user, password);
   }
 
-  async checkApop(user: Uint8Array, timestamp: string, digest: string): Promise<Verdict> {
-    return (await this.#current()).checkApop(user, timestamp, digest);
+  async provable(): Promise<Provable> {
+    return (await this.#current()).proofs.provable;
+  }
+
+  async scramChallenge(method: ScramMethod, user: Uint8Array): Promise<ScramChallenge> {
+    return (await this.#current()).proofs.scramChallenge(method, user);
+  }
+
+  async checkProof(proof: Proof): Promise<ProofVerdict> {
+    return (await this.#current()).proofs.checkProof(proof);
   }
 
   /** The account of a user as last read, without any check: for what the server does on its own. */
@@ -86,7 +110,7 @@ export class UsersFile implements Authenticator {
   }
 
   /** The users as the file has them now. Throws `Unavailable` when that cannot be told. */
-  async #current(): Promise<Credentials> {
+  async #current(): Promise<Loaded> {
     const { path, log } = this.#options;
     try {
       const identity = await fileIdentity(path);
@@ -98,7 +122,7 @@ export class UsersFile implements Authenticator {
       }
       if (this.#failure !== undefined) log.write('info', '-', 'users-file-back', { file: path });
       this.#failure = undefined;
-      return this.#loaded.credentials;
+      return this.#loaded;
     } catch (cause) {
       const reason = describe(cause);
       if (reason !== this.#failure) log.write('error', '-', 'users-file-unavailable', { file: path, reason });
@@ -109,9 +133,9 @@ export class UsersFile implements Authenticator {
 
   async #reload(): Promise<void> {
     const snapshot = await readSettled(this.#options.path);
-    const { content, credentials } = this.#loaded;
+    const { content, credentials, proofs } = this.#loaded;
     // Touched, or looked at again for being fresh: nothing to tell the log.
-    if (snapshot.content.equals(content)) this.#loaded = { ...snapshot, credentials };
+    if (snapshot.content.equals(content)) this.#loaded = { ...snapshot, credentials, proofs };
     else this.#loaded = this.#parse(snapshot);
   }
 
@@ -122,7 +146,11 @@ export class UsersFile implements Authenticator {
       log.write('warn', '-', 'users-line', { at: `${path}:${line}`, reason });
     }
     log.write('info', '-', 'users-file', { file: path, users: users.size, problems: problems.length });
-    return { ...snapshot, credentials: new Credentials(users, host, undefined, this.#verified) };
+    return {
+      ...snapshot,
+      credentials: new Credentials(users, host, undefined, this.#verified),
+      proofs: new Proofs(users, this.#saltKey),
+    };
   }
 
   /** Watches the directory, not the file: a file that is replaced takes its watch with it. */

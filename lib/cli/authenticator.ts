@@ -31,7 +31,15 @@ export async function openBackends(
   for (const name of settings.auth) {
     if (name === 'users') {
       const { UsersFile } = await import('../auth/users-file.js');
-      users = await UsersFile.open({ path: settings.users ?? '', host, log, watch: stays, cacheLifetime });
+      const { storedSaltKey } = await import('../auth/salts.js');
+      users = await UsersFile.open({
+        path: settings.users ?? '',
+        host,
+        log,
+        saltKey: storedSaltKey(settings.stateDir),
+        watch: stays,
+        cacheLifetime,
+      });
       chain.push(users);
       closers.push(() => users!.close());
     } else if (name === 'system') {
@@ -68,7 +76,8 @@ export function lazily(open: () => Promise<Backends>): Authenticator {
   };
   return {
     checkPassword: async (user, password, peer) => (await backends()).checkPassword(user, password, peer),
-    checkApop: async (user, timestamp, digest, peer) =>
-      (await backends()).checkApop(user, timestamp, digest, peer),
+    provable: async () => (await backends()).provable(),
+    scramChallenge: async (method, user, peer) => (await backends()).scramChallenge(method, user, peer),
+    checkProof: async (proof, peer) => (await backends()).checkProof(proof, peer),
   };
 }

@@ -52,8 +52,10 @@ export class PerUser {
     const confined: Authenticator = {
       checkPassword: (user, password, peer) =>
         this.#asRoot(() => authenticator.checkPassword(user, password, peer)),
-      checkApop: (user, timestamp, digest, peer) =>
-        this.#asRoot(() => authenticator.checkApop(user, timestamp, digest, peer)),
+      provable: () => this.#asRoot(() => authenticator.provable()),
+      scramChallenge: (method, user, peer) =>
+        this.#asRoot(() => authenticator.scramChallenge(method, user, peer)),
+      checkProof: (proof, peer) => this.#asRoot(() => authenticator.checkProof(proof, peer)),
     };
     this.#lower();
     return {

@@ -18,6 +18,26 @@ export interface Finding {
 
 /** Checks, with the ids the server will run with: the spool, the locks, and one mailbox file. */
 export function selfCheck(settings: Settings): Finding[] {
+  return [...checkPlaintext(settings), ...checkSpool(settings)];
+}
+
+/** Sockets that somebody else has opened are his to judge. */
+function checkPlaintext({ plaintext, listen }: Settings): Finding[] {
+  const seen = listen.find(({ host }) => host === undefined || !isLoopback(host));
+  if (plaintext !== 'always' || seen === undefined) return [];
+  return [
+    {
+      trouble: `passwords may be sent unencrypted to ${seen.host ?? '*'}:${seen.port}, where others can read them`,
+      remedy: 'give --plaintext tls, or --plaintext local, if no client depends on it',
+    },
+  ];
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}
+
+function checkSpool(settings: Settings): Finding[] {
   const { spool } = settings;
   let mode: number;
   try {

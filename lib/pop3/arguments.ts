@@ -74,6 +74,9 @@ export function optional<T>(parser: Parser<T>): Parser<T | undefined> {
 /** A mailbox name: any octets but the space, copied, because it outlives its line. */
 export const name: Parser<Uint8Array> = args => Uint8Array.from(args.word());
 
+/** Any octets but the space, as text of one character per octet. */
+export const text: Parser<string> = args => Buffer.from(args.word()).toString('latin1');
+
 /**
  * PASS's argument. RFC 1939 §7 (PASS): exactly one argument, so spaces are part of it, leading and
  * trailing ones too. An empty one is refused here: no backend is ever asked about an empty password.

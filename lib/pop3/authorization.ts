@@ -6,25 +6,30 @@
  * opening are the session's, behind `login`.
  */
 import { BadRequest } from '../errors.js';
-import { digest, name, type Parser, restOfLine } from './arguments.js';
+import { digest, name, optional, type Parser, restOfLine, text } from './arguments.js';
+import { type AuthPorts, authenticate, refusePlaintext } from './auth.js';
 import { type CapabilityContext, capa } from './capabilities.js';
 import { type Command, command, type Table } from './command.js';
+import { offered, plaintextAllowed } from './mechanisms.js';
+import type { Proof } from './ports.js';
 import { count, ok, type Reply } from './reply.js';
 
-/** What a client claims, and how it proves it. */
+/** What a client claims, and how it proves it; `method` is for the log, too. */
 export type Credentials =
-  | { readonly method: 'USER'; readonly user: Uint8Array; readonly password: Uint8Array }
   | {
-      readonly method: 'APOP';
+      readonly method: 'USER' | 'PLAIN' | 'LOGIN';
       readonly user: Uint8Array;
-      readonly timestamp: string;
-      readonly digest: string;
-    };
+      readonly password: Uint8Array;
+    }
+  /** `confirm` tells the client the server's signature, before it is logged in. It may throw BadRequest. */
+  | (Proof & { readonly confirm?: (serverSignature: Uint8Array) => Promise<void> })
+  /** Whatever the proof is worth. The reason is for the log only. */
+  | { readonly method: string; readonly user: Uint8Array; readonly refused: string };
 
 /**
  * Checks credentials and opens the maildrop.
  * @returns how many messages and octets are in it
- * @throws AuthenticationFailed | Unavailable | Disconnected
+ * @throws AuthenticationFailed | Unavailable | Disconnected | BadRequest
  */
 export type Login = (credentials: Credentials) => Promise<{ messages: number; octets: number }>;
 
@@ -33,6 +38,8 @@ export interface Authorization extends CapabilityContext {
   /** The timestamp of the greeting, angle brackets included; undefined when APOP is off. */
   readonly timestamp: string | undefined;
   readonly login: Login;
+  /** What SASL needs besides. */
+  readonly ports: AuthPorts;
   /** The name given by USER, until a PASS used it up. */
   user: Uint8Array | undefined;
 }
@@ -52,8 +59,12 @@ async function logIn(session: Authorization, credentials: Credentials): Promise<
   });
 }
 
-/** RFC 1939 §13: the reply to USER never tells which names are valid. */
+/**
+ * RFC 1939 §13: the reply to USER never tells which names are valid. Where no password may be sent, the
+ * client hears it now, before it sends one.
+ */
 function user(session: Authorization, claimed: Uint8Array): Reply {
+  if (!plaintextAllowed(session)) refusePlaintext();
   session.user = claimed;
   return ok('send PASS');
 }
@@ -63,6 +74,7 @@ function user(session: Authorization, claimed: Uint8Array): Reply {
  * (clients ask CAPA there).
  */
 function pass(session: Authorization, password: Uint8Array): Promise<Reply> {
+  if (!plaintextAllowed(session)) refusePlaintext();
   const claimed = session.user;
   if (claimed === undefined) throw new BadRequest('USER first');
   session.user = undefined;
@@ -73,13 +85,24 @@ function apop(session: Authorization, claimed: Uint8Array, proof: string): Promi
   const { timestamp } = session;
   if (timestamp === undefined) throw new BadRequest('no timestamp was sent');
   session.user = undefined;
-  return logIn(session, { method: 'APOP', user: claimed, timestamp, digest: proof });
+  return logIn(session, { method: 'APOP', user: claimed, challenge: timestamp, digest: proof });
+}
+
+/** Without an argument it is how clients older than CAPA ask for the list (RFC 5034 §1 misses it; Outlook). */
+async function auth(
+  session: Authorization,
+  mechanism: string | undefined,
+  initial: string | undefined,
+): Promise<Reply> {
+  if (mechanism !== undefined) return logIn(session, await authenticate(session, mechanism, initial));
+  return ok('list of SASL mechanisms follows', { listing: await offered(session) });
 }
 
 export const authorization: Table<Authorization> = new Map([
   ['USER', row([name], user)], // RFC 1939 §7 (USER)
   ['PASS', row([restOfLine], pass)], // RFC 1939 §7 (PASS)
   ['APOP', row([name, digest], apop, session => session.timestamp !== undefined)], // RFC 1939 §7 (APOP)
+  ['AUTH', row([optional(text), optional(text)], auth)], // RFC 5034 §4 (AUTH)
   ['CAPA', row([], session => capa(session))], // RFC 2449 §5 (CAPA)
   ['QUIT', row([], () => ok('mbox-pop3d signing off', { next: 'close' }))], // RFC 1939 §4 (QUIT)
 ]);

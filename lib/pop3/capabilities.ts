@@ -5,6 +5,7 @@
  * configuration (STLS, SASL) is one more line here. RFC 2449 §5: what is announced before login is
  * announced after it too. LAST and APOP have no capability: RFC 2449 §6 gives them none.
  */
+import { offered, plaintextAllowed, type SaslContext } from './mechanisms.js';
 import { ok, type Reply } from './reply.js';
 
 /** What the configuration of a session switches on. */
@@ -13,26 +14,18 @@ export interface Features {
   readonly last: boolean;
 }
 
-export interface CapabilityContext {
+export interface CapabilityContext extends SaslContext {
   readonly state: 'authorization' | 'transaction';
   readonly features: Features;
-  readonly transport: Transport;
-}
-
-/** What the connection is, as far as it decides what may be offered. */
-export interface Transport {
-  /** Nobody between the client and us can read along: TLS is up. */
-  readonly secure: boolean;
-  /** The client is on this host. */
-  readonly local: boolean;
 }
 
 /** The capability's line, or undefined when it does not apply. */
-export type Capability = (context: CapabilityContext) => string | undefined;
+export type Capability = (context: CapabilityContext) => string | undefined | Promise<string | undefined>;
 
 const CAPABILITIES: readonly Capability[] = [
   () => 'TOP', // RFC 2449 §6.1
-  () => 'USER', // RFC 2449 §6.2
+  context => (plaintextAllowed(context) ? 'USER' : undefined), // RFC 2449 §6.2
+  sasl, // RFC 5034 §3
   () => 'RESP-CODES', // RFC 2449 §6.4
   () => 'AUTH-RESP-CODE', // RFC 3206 §6
   () => 'PIPELINING', // RFC 2449 §6.6
@@ -42,12 +35,18 @@ const CAPABILITIES: readonly Capability[] = [
   () => 'IMPLEMENTATION mbox-pop3d',
 ];
 
+async function sasl(context: CapabilityContext): Promise<string | undefined> {
+  const mechanisms = await offered(context);
+  return mechanisms.length === 0 ? undefined : `SASL ${mechanisms.join(' ')}`;
+}
+
 /** The lines of the capability list. */
-export function capabilities(context: CapabilityContext): string[] {
-  return CAPABILITIES.map(capability => capability(context)).filter(line => line !== undefined);
+export async function capabilities(context: CapabilityContext): Promise<string[]> {
+  const lines = await Promise.all(CAPABILITIES.map(capability => capability(context)));
+  return lines.filter(line => line !== undefined);
 }
 
 /** The CAPA command, the same in both states. */
-export function capa(context: CapabilityContext): Reply {
-  return ok('capability list follows', { listing: capabilities(context) });
+export async function capa(context: CapabilityContext): Promise<Reply> {
+  return ok('capability list follows', { listing: await capabilities(context) });
 }

@@ -33,10 +33,52 @@ export interface PasswordChecker {
   checkPassword(user: Uint8Array, password: Uint8Array, peer: Peer): Promise<Verdict>;
 }
 
-/** Every way to log in. */
+/** Mechanisms of RFC 5802 and RFC 7677, by their SASL names. */
+export type ScramMethod = 'SCRAM-SHA-1' | 'SCRAM-SHA-256';
+/** The methods by which a password is proved without being sent. */
+export type ProofMethod = 'APOP' | 'CRAM-MD5' | ScramMethod;
+
+/** What a client sent to prove that it knows the password of `user`, and what it had to answer. */
+export type Proof =
+  /** RFC 1939 §7 (APOP), RFC 2195 §2: `digest` is lower-case hex, `challenge` has its angle brackets. */
+  | {
+      readonly method: 'APOP' | 'CRAM-MD5';
+      readonly user: Uint8Array;
+      readonly challenge: string;
+      readonly digest: string;
+    }
+  /** RFC 5802 §3: AuthMessage and ClientProof. */
+  | {
+      readonly method: ScramMethod;
+      readonly user: Uint8Array;
+      readonly authMessage: Uint8Array;
+      readonly clientProof: Uint8Array;
+    };
+
+/** By which methods the users can log in: each of them, and at least one of them. */
+export interface Provable {
+  readonly all: ReadonlySet<ProofMethod>;
+  readonly some: ReadonlySet<ProofMethod>;
+}
+
+/** RFC 5802 §5.1: what a client needs to make the proof. */
+export interface ScramChallenge {
+  readonly salt: Uint8Array;
+  readonly iterations: number;
+}
+
+/** `serverSignature` proves to a SCRAM client that we know its keys, too. */
+export type ProofVerdict =
+  | { readonly account: Account; readonly serverSignature?: Uint8Array }
+  | { readonly refused: string };
+
+/** Every way to log in. Whatever is asked of it, it throws `Unavailable` as `PasswordChecker` does. */
 export interface Authenticator extends PasswordChecker {
-  /** APOP (RFC 1939 §7): `digest` is the lower-case hex MD5 of `timestamp` followed by the shared secret. */
-  checkApop(user: Uint8Array, timestamp: string, digest: string, peer: Peer): Promise<Verdict>;
+  /** Of the users as they are now: what is worth being offered. */
+  provable(): Promise<Provable>;
+  /** For whoever is asked, whether or not there is such a user, and always the same. */
+  scramChallenge(method: ScramMethod, user: Uint8Array, peer: Peer): Promise<ScramChallenge>;
+  checkProof(proof: Proof, peer: Peer): Promise<ProofVerdict>;
 }
 
 /**

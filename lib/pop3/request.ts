@@ -2,7 +2,7 @@
  * From octets to one command: `LineReader` cuts what the client sends into lines, `parseRequest` cuts
  * a line into its keyword and what follows. RFC 1939 §3, RFC 2449 §3-4.
  *
- * Invariant: of a line that is not complete, never more than `MAX_LINE` octets are kept, and no octet
+ * Invariant: of a line that is not complete, never more octets are kept than it may have, and no octet
  * is copied twice, however the stream is cut into chunks. The same octets give the same lines for
  * every cutting. A line handed out is a view: it is valid until the next `push`.
  */
@@ -14,7 +14,7 @@ export const MAX_LINE = 512;
 /** An over-long line is discarded up to its end, but of one line never more octets than this. */
 export const MAX_DISCARDED = 64 * 1024;
 
-/** `too-long`: the line passed `MAX_LINE` and is being discarded. `flooded`: also `MAX_DISCARDED`. */
+/** `too-long`: the line passed its limit and is being discarded. `flooded`: also `MAX_DISCARDED`. */
 export type Line = Uint8Array | 'too-long' | 'flooded';
 
 const LF = 0x0a;
@@ -43,8 +43,9 @@ export class LineReader {
    * The next line, without its end (CRLF, or a bare LF, which several scripts send), or undefined when
    * more octets are needed. An over-long line gives one `too-long`, as soon as it is known to be one,
    * and nothing for its rest, unless that grows to `flooded`.
+   * @param longest octets a line may have, its end included; not less than for the start of it that is held
    */
-  next(): Line | undefined {
+  next(longest = MAX_LINE): Line | undefined {
     const start = this.position;
     if (start === this.chunk.length) {
       this.chunk = NOTHING; // An idle session keeps no chunk alive.
@@ -53,13 +54,13 @@ export class LineReader {
     }
     const end = this.chunk.indexOf(LF, start);
     const stop = end < 0 ? this.chunk.length : end + 1;
-    if (this.discarded !== undefined) return this.discard(start, stop, end >= 0);
+    if (this.discarded !== undefined) return this.discard(start, stop, end >= 0, longest);
     const length = this.held + stop - start;
-    // Without an LF, MAX_LINE octets are already one too many.
-    if (length > MAX_LINE || (end < 0 && length === MAX_LINE)) return this.startDiscarding();
+    // Without an LF, `longest` octets are already one too many.
+    if (length > longest || (end < 0 && length === longest)) return this.startDiscarding();
     this.position = stop;
     if (end < 0) {
-      this.partial ??= Buffer.allocUnsafe(MAX_LINE);
+      this.partial ??= Buffer.allocUnsafe(longest);
       this.held += this.chunk.copy(this.partial, this.held, start);
       this.chunk = NOTHING;
       this.position = 0;
@@ -80,13 +81,13 @@ export class LineReader {
     return 'too-long';
   }
 
-  private discard(start: number, stop: number, complete: boolean): Line | undefined {
+  private discard(start: number, stop: number, complete: boolean, longest: number): Line | undefined {
     const before = this.discarded ?? 0;
     const after = before + stop - start;
     this.position = stop;
     this.discarded = complete ? undefined : after;
     if (before <= MAX_DISCARDED && after > MAX_DISCARDED) return 'flooded';
-    return complete ? this.next() : undefined;
+    return complete ? this.next(longest) : undefined;
   }
 }
 

@@ -24,9 +24,19 @@ export interface Transaction extends CapabilityContext {
 
 /** The state at its beginning: no marks. `context` is that of the login. */
 export function beginTransaction(maildrop: Maildrop, context: Omit<CapabilityContext, 'state'>): Transaction {
-  const { features, transport } = context;
-  const totals = { left: 0, octets: 0, last: 0 };
-  const session: Transaction = { state: 'transaction', features, transport, maildrop, ...totals };
+  const { features, transport, plaintext, mechanisms, provable } = context;
+  const session: Transaction = {
+    state: 'transaction',
+    features,
+    transport,
+    plaintext,
+    mechanisms,
+    provable,
+    maildrop,
+    left: 0,
+    octets: 0,
+    last: 0,
+  };
   countAll(session);
   return session;
 }

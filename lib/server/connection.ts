@@ -83,10 +83,10 @@ export class Connection {
   }
 
   /** A complete line, if one has arrived. @throws Disconnected after `stop()` */
-  nextLine(): Line | undefined {
+  nextLine(longest?: number): Line | undefined {
     if (this.stopped) throw new Disconnected('shutdown');
     for (;;) {
-      const line = this.lines.next();
+      const line = this.lines.next(longest);
       if (line !== undefined) return line;
       const chunk: Buffer | null = this.stream.read();
       if (chunk === null) return undefined;
@@ -97,12 +97,13 @@ export class Connection {
   /**
    * The next line, or undefined when the client will send no more; the start of a line that never
    * ended is not a command. Lines that arrived before the connection was lost are still given.
+   * @param longest as for `LineReader.next`
    * @throws Disconnected
    */
-  async line(): Promise<Line | undefined> {
+  async line(longest?: number): Promise<Line | undefined> {
     let line: Line | undefined;
     await this.until(() => {
-      line = this.nextLine();
+      line = this.nextLine(longest);
       return line !== undefined || this.endOfInput;
     });
     return line;

@@ -14,12 +14,20 @@ export interface Greeting {
 }
 
 export function greet({ hostname, apop }: Pick<SessionSettings, 'hostname' | 'apop'>): Greeting {
-  const host = /^[A-Za-z0-9.-]{1,200}$/.test(hostname) ? hostname : 'localhost';
-  const timestamp = apop ? `<${nonce()}.${Date.now()}@${host}>` : undefined;
-  return { timestamp, reply: ok(`mbox-pop3d at ${host} ready${timestamp ? ` ${timestamp}` : ''}`) };
+  const timestamp = apop ? stamp(hostname) : undefined;
+  return { timestamp, reply: ok(`mbox-pop3d at ${safe(hostname)} ready${timestamp ? ` ${timestamp}` : ''}`) };
 }
 
-/** The global `crypto` is loaded by its first use: a session without APOP never pays for it. */
+/** A timestamp for APOP or CRAM-MD5, angle brackets included. RFC 1939 §7 (APOP), RFC 2195 §2. */
+export function stamp(hostname: string): string {
+  return `<${nonce()}.${Date.now()}@${safe(hostname)}>`;
+}
+
+function safe(hostname: string): string {
+  return /^[A-Za-z0-9.-]{1,200}$/.test(hostname) ? hostname : 'localhost';
+}
+
+/** The global `crypto` is loaded by its first use: a session without APOP or SASL never pays for it. */
 function nonce(): string {
-  return Buffer.from(crypto.getRandomValues(new Uint8Array(12))).toString('hex');
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(18))).toString('hex');
 }

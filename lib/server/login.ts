@@ -2,9 +2,9 @@
  * One attempt to log in: check, wait when refused, open the maildrop. What a client sees of a refusal,
  * its text and its time, says nothing about its reason. RFC 1939 §4, RFC 3206 §5.
  */
-import { AuthenticationFailed, Disconnected, Unavailable } from '../errors.js';
+import { AuthenticationFailed, BadRequest, Disconnected, Unavailable } from '../errors.js';
 import type { Credentials } from '../pop3/authorization.js';
-import type { Account, Maildrop, Peer, Verdict } from '../pop3/ports.js';
+import type { Account, Maildrop, Peer, ProofVerdict } from '../pop3/ports.js';
 import type { Connection } from './connection.js';
 import type { SessionLog } from './session-log.js';
 import type { SessionServices } from './session-services.js';
@@ -12,7 +12,7 @@ import type { SessionServices } from './session-services.js';
 /**
  * @returns the account and its open maildrop, which is the caller's to release, also when the client
  *   has left in the meantime
- * @throws AuthenticationFailed | Unavailable | Disconnected
+ * @throws AuthenticationFailed | Unavailable | Disconnected | BadRequest, for a client that breaks off
  */
 export async function attemptLogin(
   services: SessionServices,
@@ -34,11 +34,14 @@ export async function attemptLogin(
       throw new AuthenticationFailed(verdict.refused);
     }
     const { account } = verdict;
+    await confirm(credentials, verdict);
     const holder = { silence: () => connection.silentFor(), cut: () => connection.cut('taken-over') };
     return { account, maildrop: await services.openMaildrop(account, peer, holder) };
   } catch (error) {
     if (error instanceof Unavailable) {
       log.failure('login-failed', error, { user, reason: error.code, method });
+    } else if (error instanceof BadRequest) {
+      log.write('info', 'login-failed', { user, reason: error.message, method });
     } else if (!(error instanceof AuthenticationFailed || error instanceof Disconnected)) {
       log.write('info', 'login-failed', { user, reason: 'internal error', method });
     }
@@ -46,11 +49,25 @@ export async function attemptLogin(
   }
 }
 
-function check({ authenticator }: SessionServices, credentials: Credentials, peer: Peer): Promise<Verdict> {
-  const { user } = credentials;
-  return credentials.method === 'USER'
-    ? authenticator.checkPassword(user, credentials.password, peer)
-    : authenticator.checkApop(user, credentials.timestamp, credentials.digest, peer);
+function check(
+  { authenticator }: SessionServices,
+  credentials: Credentials,
+  peer: Peer,
+): Promise<ProofVerdict> {
+  if ('refused' in credentials) return Promise.resolve({ refused: credentials.refused });
+  if ('password' in credentials)
+    return authenticator.checkPassword(credentials.user, credentials.password, peer);
+  return authenticator.checkProof(credentials, peer);
+}
+
+/** RFC 5802 §3: the client sees our proof, too, before anything else happens. */
+async function confirm(
+  credentials: Credentials,
+  { serverSignature }: { readonly serverSignature?: Uint8Array },
+): Promise<void> {
+  if (!('confirm' in credentials) || credentials.confirm === undefined) return;
+  if (serverSignature === undefined) throw new Error(`no signature of ours for ${credentials.method}`);
+  await credentials.confirm(serverSignature);
 }
 
 /**

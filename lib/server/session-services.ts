@@ -1,5 +1,6 @@
 /** What a session needs from the composition root, and what can be set about it. Types and defaults only. */
 import type { Log } from '../log.js';
+import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
 import type { AskKernel } from './silence.js';
 
@@ -8,6 +9,9 @@ export interface SessionSettings {
   readonly hostname: string;
   readonly apop: boolean;
   readonly last: boolean;
+  /** Where passwords may be sent as they are. */
+  readonly plaintext: Plaintext;
+  readonly saslMechanisms: SaslContext['mechanisms'];
   /** Total time to authenticate, in ms. */
   readonly loginTimeout: number;
   /** In ms, from one command or accepted output to the next; RFC 1939 §3 wants at least 10 minutes. */
@@ -25,6 +29,8 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   hostname: 'localhost',
   apop: false,
   last: false,
+  plaintext: 'always',
+  saslMechanisms: 'auto',
   loginTimeout: 60_000,
   idleTimeout: 600_000,
   takeover: 60_000,

@@ -20,6 +20,7 @@ import { type Greeting, greet } from './greeting.js';
 import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { isLocal } from './peer.js';
+import { authPorts, provableOnce } from './sasl.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
 import { SessionLog } from './session-log.js';
 import type { SessionServices, SessionSettings } from './session-services.js';
@@ -97,6 +98,10 @@ class Session {
       state: 'authorization',
       features: { last: services.settings.last },
       transport: { secure: false, local: isLocal(peer) },
+      plaintext: services.settings.plaintext,
+      mechanisms: services.settings.saslMechanisms,
+      provable: provableOnce(services),
+      ports: authPorts(services, peer, this.wire),
       timestamp: this.greeting.timestamp,
       login: credentials => this.logIn(credentials),
       user: undefined,
@@ -197,9 +202,10 @@ class Session {
 
   private badCommand(error: BadRequest): Reply {
     const { maxBadCommands, maxBadCommandsBeforeLogin } = this.services.settings;
-    this.log.write('debug', 'bad-command', { reason: error.message });
+    // With a code it is no mistake but a policy, and somebody will ask why.
+    this.log.write(error.code ? 'info' : 'debug', 'bad-command', { reason: error.message });
     const limit = this.state.state === 'authorization' ? maxBadCommandsBeforeLogin : maxBadCommands;
-    if (++this.badCommands < limit) return err(error.message);
+    if (++this.badCommands < limit) return err(error.message, { ...(error.code && { code: error.code }) });
     this.reason = 'bad-commands';
     return err('too many bad commands', { next: 'close' });
   }
@@ -207,6 +213,7 @@ class Session {
   private async logIn(credentials: Credentials): Promise<{ messages: number; octets: number }> {
     // This may take seconds: what was said before is not held back meanwhile.
     await this.output.flush();
+    await this.state.provable(); // Afterwards it may be too late.
     const { account, maildrop } = await attemptLogin(
       this.services,
       this.peer,

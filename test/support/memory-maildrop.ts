@@ -3,6 +3,7 @@
  * what ports.ts says, count what was asked of them, and fail on request.
  */
 import { createHash } from 'node:crypto';
+import { StaticUsers } from '../../lib/auth/static-users.js';
 import { Unavailable } from '../../lib/errors.js';
 import { formatLine, type Level, type Log } from '../../lib/log.js';
 import type { Account, Authenticator, Holder, Maildrop } from '../../lib/pop3/ports.js';
@@ -189,24 +190,20 @@ export class MemoryWorld {
   }
 }
 
+/** Real proofs of plain passwords; what was asked is noted. */
 function memoryAuthenticator(users: typeof SAMPLE, logins: string[]): Authenticator {
+  const passwords = [...users].map(([user, { password }]) => [user, password]);
+  const real = new StaticUsers(Object.fromEntries(passwords));
   return {
-    async checkPassword(user, password) {
-      const name = Buffer.from(user).toString('latin1');
-      logins.push(name);
-      const known = users.get(name);
-      if (known === undefined) return { refused: 'no such user' };
-      if (Buffer.from(password).toString('latin1') !== known.password) return { refused: 'wrong password' };
-      return { account: { user: name } };
+    checkPassword(user, password) {
+      logins.push(Buffer.from(user).toString('latin1'));
+      return real.checkPassword(user, password);
     },
-    async checkApop(user, timestamp, digest) {
-      const name = Buffer.from(user).toString('latin1');
-      logins.push(name);
-      const secret = users.get(name)?.password;
-      const expected = createHash('md5').update(`${timestamp}${secret}`).digest('hex');
-      return secret !== undefined && digest === expected
-        ? { account: { user: name } }
-        : { refused: 'wrong digest' };
+    provable: () => real.provable(),
+    scramChallenge: (method, user) => real.scramChallenge(method, user),
+    checkProof(proof) {
+      logins.push(Buffer.from(proof.user).toString('latin1'));
+      return real.checkProof(proof);
     },
   };
 }

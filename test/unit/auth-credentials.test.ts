@@ -1,5 +1,4 @@
 // What a login gets and costs, whoever it is for; and the users a program gives.
-import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Credentials } from '../../lib/auth/credentials.js';
 import { StaticUsers } from '../../lib/auth/static-users.js';
@@ -90,7 +89,6 @@ test('C43: after any number of failures in any order, wrong is refused and right
     check('mallory', 'correct horse'),
     check('bob', 'correct horse'),
     check('alice', ''),
-    users.checkApop(bytes('alice'), '<1@host>', 'x'),
   ]).flat();
   for (const verdict of await Promise.all(attempts)) expect(verdict).toHaveProperty('refused');
   expect(await check('alice', 'wrong')).toHaveProperty('refused');
@@ -116,44 +114,6 @@ test('the password of one user is none of another, one after the other or at onc
     pairs.map(([user, password]) => users.checkPassword(bytes(user), bytes(password))),
   );
   expect(verdicts.map(verdict => 'account' in verdict)).toEqual(pairs.map(pair => pair[2]));
-});
-
-describe('APOP', () => {
-  const digestOf = (text: string) => createHash('md5').update(text).digest('hex');
-
-  test('the example of RFC 1939 §7', async () => {
-    const users = new StaticUsers({ mrose: 'tanstaaf' });
-    const timestamp = '<1896.697170952@dbc.mtview.ca.us>';
-    const digest = 'c4c9334bac560ecc979e58001b3e22fb';
-    expect(await users.checkApop(bytes('mrose'), timestamp, digest)).toEqual({ account: { user: 'mrose' } });
-    expect(await users.checkApop(bytes('mrose'), '<other@host>', digest)).toEqual({
-      refused: 'wrong digest',
-    });
-    expect(await users.checkApop(bytes('rose'), timestamp, digest)).toEqual({ refused: 'unknown user' });
-  });
-
-  test('only a {PLAIN} password is a shared secret; an empty one is none', async () => {
-    const users = credentials(linuxHost, `alice:${MD5}\nbob:!\ncarol:{PLAIN}\ndave:{PLAIN}d\n`);
-    const check = (user: string, secret: string) =>
-      users.checkApop(bytes(user), '<1@h>', digestOf(`<1@h>${secret}`));
-    expect(await check('alice', MD5)).toEqual({ refused: 'APOP needs a {PLAIN} password' });
-    expect(await check('bob', '')).toEqual({ refused: 'locked' });
-    expect(await check('carol', '')).toEqual({ refused: 'no password' });
-    expect(await check('dave', 'd')).toHaveProperty('account');
-    expect(await check('nobody', '')).toEqual({ refused: 'unknown user' });
-  });
-
-  test.each([
-    '',
-    'x',
-    'C4C9334BAC560ECC979E58001B3E22FB',
-    'c4c9334bac560ecc979e58001b3e22f',
-    'c4c9334bac560ecc979e58001b3e22fb0',
-  ])('the digest %j is wrong', async digest => {
-    const users = new StaticUsers({ mrose: 'tanstaaf' });
-    const verdict = await users.checkApop(bytes('mrose'), '<1896.697170952@dbc.mtview.ca.us>', digest);
-    expect(verdict).toEqual({ refused: 'wrong digest' });
-  });
 });
 
 describe('StaticUsers', () => {

@@ -349,7 +349,3 @@ test('each login reads the files as they are', async () => {
   renameSync(join(dir, 'shadow+'), join(dir, 'shadow'));
   expect(await check()).toEqual({ refused: 'locked' });
 });
-
-test('APOP is always refused', async () => {
-  expect(await new SystemAccounts({ host }).checkApop()).toHaveProperty('refused');
-});

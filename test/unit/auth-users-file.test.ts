@@ -167,7 +167,10 @@ describe('a file that is gone', () => {
       const error = await users!.checkPassword(bytes(user), bytes(password)).catch((e: unknown) => e);
       expect(error).toBeInstanceOf(Unavailable);
       expect(error).toMatchObject({ code: 'SYS/TEMP', fatal: false });
-      await expect(users!.checkApop(bytes(user), '<1@h>', 'x')).rejects.toThrow(Unavailable);
+      const proof = { method: 'APOP', user: bytes(user), challenge: '<1@h>', digest: 'x' } as const;
+      await expect(users!.checkProof(proof)).rejects.toThrow(Unavailable);
+      await expect(users!.scramChallenge('SCRAM-SHA-256', bytes(user))).rejects.toThrow(Unavailable);
+      await expect(users!.provable()).rejects.toThrow(Unavailable);
     }
     expect(lines.slice(1)).toEqual([`error - users-file-unavailable file=${path} reason="no such file"`]);
     replace('alice:{PLAIN}b\n');

@@ -1,6 +1,7 @@
 /** The first line of a reply. */
 import { describe, expect, test } from 'vitest';
 import { capabilities } from '../../lib/pop3/capabilities.js';
+import type { ProofMethod } from '../../lib/pop3/ports.js';
 import { err, MAX_STATUS, ok, statusLine } from '../../lib/pop3/reply.js';
 
 describe('statusLine', () => {
@@ -24,11 +25,16 @@ describe('statusLine', () => {
   });
 });
 
-const transport = { secure: false, local: true };
-
-test('RFC 2449 §5: capabilities before login are there after it', () => {
-  const before = capabilities({ state: 'authorization', features: { last: false }, transport });
-  const after = capabilities({ state: 'transaction', features: { last: true }, transport });
+test('RFC 2449 §5: capabilities before login are there after it', async () => {
+  const context = {
+    transport: { secure: false, local: true },
+    plaintext: 'always',
+    mechanisms: 'auto',
+    provable: async () => ({ all: new Set(['CRAM-MD5'] as const), some: new Set<ProofMethod>() }),
+  } as const;
+  const before = await capabilities({ ...context, state: 'authorization', features: { last: false } });
+  const after = await capabilities({ ...context, state: 'transaction', features: { last: true } });
   expect(after).toEqual(expect.arrayContaining(before));
+  expect(after).toContain('SASL CRAM-MD5 PLAIN LOGIN');
   for (const line of after) expect(line).toMatch(/^[\x21-\x2d\x2f-\x7e]+( [\x21-\x7e]+)*$/);
 });

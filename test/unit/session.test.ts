@@ -62,7 +62,7 @@ test('C9: CAPA lists what works, and nothing else is there', async () => {
   await session.ask('CAPA');
   await session.until(received => received.endsWith('\r\n.\r\n'));
   const words = session.received.split(/[\s]+/);
-  expect([...authorization.keys()]).toEqual(['USER', 'PASS', 'APOP', 'CAPA', 'QUIT']);
+  expect([...authorization.keys()]).toEqual(['USER', 'PASS', 'APOP', 'AUTH', 'CAPA', 'QUIT']);
   expect([...transaction.keys()].filter(verb => words.includes(verb))).toEqual(['UIDL', 'TOP']);
   await session.logIn();
   for (const verb of ['XTND', 'MDEF', 'EUIDL', 'XSENDER', 'LANG', 'UTF8', 'STLS', 'AUTH', 'LAST', 'RPOP']) {
@@ -94,9 +94,9 @@ describe('logging in', () => {
     expect([...seen]).toEqual(['-ERR [AUTH] Authentication failed']);
     expect(world.logged).toEqual([
       'info 192.0.2.1 login-failed user=mrose reason="wrong password" method=USER',
-      'info 192.0.2.1 login-failed user=nosuchuser reason="no such user" method=USER',
-      'info 192.0.2.1 login-failed user="%s%n%d%o%j%c" reason="no such user" method=USER',
-      'info 192.0.2.1 login-failed user="a\\"b\\\\\\u001b[31m\\ufffd" reason="no such user" method=USER',
+      'info 192.0.2.1 login-failed user=nosuchuser reason="unknown user" method=USER',
+      'info 192.0.2.1 login-failed user="%s%n%d%o%j%c" reason="unknown user" method=USER',
+      'info 192.0.2.1 login-failed user="a\\"b\\\\\\u001b[31m\\ufffd" reason="unknown user" method=USER',
     ]);
     session.client.end();
     await session.done;
