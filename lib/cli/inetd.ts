@@ -30,7 +30,8 @@ const KEEPALIVE_AFTER = 60_000;
 /** How long a client that is not served may keep us, milliseconds. */
 const LINGER = 2000;
 
-const USAGE = 'a command is needed: serve, demo or recover (see --help), or a socket from inetd or systemd';
+const USAGE =
+  'a command is needed: serve, demo, recover, check or deliver (see --help), or a socket from inetd or systemd';
 
 /**
  * Serves whatever the process was given; sets the exit code.

@@ -37,6 +37,15 @@ const RECOVER_OPTIONS = [
   'log-level',
 ] as const satisfies (keyof typeof OPTIONS)[];
 
+/** Those that say where everything is. */
+const CHECK_OPTIONS = [
+  'spool',
+  'users',
+  'state-dir',
+  'runtime-dir',
+  'locks',
+] as const satisfies (keyof typeof OPTIONS)[];
+
 type YargsRows = Record<string, OptionRow & { requiresArg: boolean }>;
 
 /** Runs one command; sets the exit code. */
@@ -81,6 +90,16 @@ function parser(args: readonly string[]) {
         (await import('./recover.js')).recoverCommand(argv, (argv.mailbox as string[] | undefined) ?? []),
     )
     .command(
+      'check [mailbox..]',
+      'tell what stands in the way of logins and deliveries, and the remedy',
+      builder =>
+        builder
+          .positional('mailbox', { type: 'string', array: true, describe: 'name of its user' })
+          .options(select(CHECK_OPTIONS)),
+      async argv =>
+        (await import('./check.js')).checkCommand(argv, (argv.mailbox as string[] | undefined) ?? []),
+    )
+    .command(
       'deliver <user>',
       'append the message on standard input to a mailbox, for a mail server; see mbox-pop3d-deliver(8)',
       builder => builder.positional('user', { type: 'string' }).options(rows(DELIVER_OPTIONS)),
@@ -88,7 +107,7 @@ function parser(args: readonly string[]) {
       async () => (await import('./deliver.js')).deliver(args.slice(1)),
     )
     .parserConfiguration({ 'camel-case-expansion': false, 'parse-numbers': false, 'greedy-arrays': false })
-    .demandCommand(1, 'a command is needed: serve, demo, recover or deliver (see --help)')
+    .demandCommand(1, 'a command is needed: serve, demo, recover, check or deliver (see --help)')
     .strict()
     .version(version)
     .help()

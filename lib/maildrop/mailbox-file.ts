@@ -98,14 +98,18 @@ export class MailboxFile {
 
   /**
    * Indexes the whole file, in one pass of bounded memory.
+   * @param alsoTo given the same octets, for whoever looks for something else in them
    * @throws NotMbox when the first line is no From_ line
    */
-  async scan(): Promise<MailboxIndex> {
+  async scan(alsoTo?: { push(bytes: Uint8Array): void }): Promise<MailboxIndex> {
     const scanner = new Scanner();
     const buffer = Buffer.allocUnsafe(SCAN_CHUNK);
     for (let position = 0; ; ) {
       const count = await readFully(this.io, this.fd, buffer, position);
-      if (count > 0) scanner.push(buffer.subarray(0, count));
+      if (count > 0) {
+        scanner.push(buffer.subarray(0, count));
+        alsoTo?.push(buffer.subarray(0, count));
+      }
       if (count < buffer.length) return scanner.end();
       position += count;
     }

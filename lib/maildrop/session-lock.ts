@@ -36,7 +36,8 @@ export interface SessionLockDeps {
 }
 
 /** Who had the lock last, or has it. */
-interface Record {
+export interface SessionRecord {
+  readonly pid: number;
   readonly since: string;
   readonly address: string;
   /** Where to ask. */
@@ -54,7 +55,7 @@ export async function lockSession(
   claim: Claim,
 ): Promise<SessionLock> {
   const { io, dir, takeover } = deps;
-  const name = createHash('sha256').update(mailboxPath).digest('hex').slice(0, 32);
+  const name = nameOf(mailboxPath);
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
   const fd = await io.open(join(dir, `${name}.session`), flags, 0o600).catch(failed);
   let hold: Hold | undefined;
@@ -101,17 +102,30 @@ async function obtain(
   if (last?.socket !== undefined) await takeover.removeIfDead(last.socket);
 }
 
-async function readRecord(io: SpoolIo, fd: number): Promise<Record | undefined> {
-  const buffer = Buffer.alloc(MAX_RECORD);
-  const text = buffer.toString('latin1', 0, await readFully(io, fd, buffer, 0));
-  const match = /^[0-9]+ ([0-9TZ:.-]+) ([0-9A-Za-z:.%]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
-  const [, since, address, socket] = match ?? [];
-  // Its holder may be between locking and writing.
-  if (since === undefined || address === undefined) return undefined;
-  return { since, address, socket: socket === '-' ? undefined : socket };
+function nameOf(mailboxPath: string): string {
+  return createHash('sha256').update(mailboxPath).digest('hex').slice(0, 32);
 }
 
-function inUse(record: Record | undefined): Unavailable {
+/**
+ * The file of the session lock of a mailbox.
+ * @param mailboxPath resolved
+ */
+export function sessionLockPath(dir: string, mailboxPath: string): string {
+  return join(dir, `${nameOf(mailboxPath)}.session`);
+}
+
+/** What the file of a session lock says, whether or not somebody holds it. */
+export async function readRecord(io: SpoolIo, fd: number): Promise<SessionRecord | undefined> {
+  const buffer = Buffer.alloc(MAX_RECORD);
+  const text = buffer.toString('latin1', 0, await readFully(io, fd, buffer, 0));
+  const match = /^([0-9]+) ([0-9TZ:.-]+) ([0-9A-Za-z:.%]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
+  const [, pid, since, address, socket] = match ?? [];
+  // Its holder may be between locking and writing.
+  if (since === undefined || address === undefined) return undefined;
+  return { pid: Number(pid), since, address, socket: socket === '-' ? undefined : socket };
+}
+
+function inUse(record: SessionRecord | undefined): Unavailable {
   const where = record === undefined ? '' : ` since ${record.since} from ${record.address}`;
   return new Unavailable('IN-USE', `maildrop is in use by another POP3 session${where}`);
 }

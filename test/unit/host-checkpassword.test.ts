@@ -100,7 +100,7 @@ test('a program that is not there, or none', async () => {
 });
 
 test('one that hangs is killed, with what it has started', async () => {
-  const program = script('sleep 1000 & echo $! >"$0.child"; mv "$0.child" "$0.started"; sleep 1000');
+  const program = script('sleep 1000 & echo $! >"$0.child"; mv "$0.child" "$0.started"; exec sleep 1000');
   const stop = new AbortController();
   const answer = failure(ask([program], 'secret', stop.signal));
   await expect.poll(() => existsSync(`${program}.started`), { timeout: 20_000 }).toBe(true);
