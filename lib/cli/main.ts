@@ -7,6 +7,7 @@ import yargs from 'yargs';
 import { DELIVER_OPTIONS, fromEnvironment, OPTIONS, type OptionRow } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import { packageFile } from './package.js';
+import { userCommand } from './user-options.js';
 
 /** Flags of `serve` that also make sense for `demo`. */
 const DEMO_OPTIONS = [
@@ -106,8 +107,11 @@ function parser(args: readonly string[]) {
       // It is run by the command itself, without yargs; what comes here is --help only.
       async () => (await import('./deliver.js')).deliver(args.slice(1)),
     )
+    .command('user', 'manage the accounts of a users file', builder =>
+      userCommand(builder, select(['users', 'spool'])),
+    )
     .parserConfiguration({ 'camel-case-expansion': false, 'parse-numbers': false, 'greedy-arrays': false })
-    .demandCommand(1, 'a command is needed: serve, demo, recover, check or deliver (see --help)')
+    .demandCommand(1, 'a command is needed: serve, demo, recover, check, deliver or user (see --help)')
     .strict()
     .version(version)
     .help()

@@ -1,6 +1,8 @@
 /** Manual page, README and option table say the same. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { WRITABLE_SCHEMES } from '../../lib/auth/password-field.js';
+import { USER_ACTIONS, USER_OPTIONS } from '../../lib/cli/user-options.js';
 import { DELIVER_OPTIONS, OPTIONS, type OptionRow } from '../../lib/config.js';
 
 const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
@@ -27,7 +29,7 @@ test('the manual page describes no option that does not exist', () => {
 
 test('the README mentions no option that does not exist', () => {
   // Options of other programs in the same text: useradd, systemctl, systemd-tmpfiles.
-  const others = ['system', 'gid', 'no-create-home', 'shell', 'now', 'create'];
+  const others = [...Object.keys(USER_OPTIONS), 'system', 'gid', 'no-create-home', 'shell', 'now', 'create'];
   const mentioned = [...readme.matchAll(/(?<=[\s`(])--([a-z][a-z-]*)/g)].map(match => match[1]!);
   expect(mentioned.length).toBeGreaterThan(0);
   expect(mentioned.filter(name => !(name in OPTIONS) && !others.includes(name))).toEqual([]);
@@ -44,4 +46,18 @@ test.each(deliverRows)('deliver --%s is in its manual page, with its default', (
 test('the manual page of deliver describes no option that does not exist', () => {
   const described = [...deliverPage.matchAll(/^\.It .*Fl -([a-z-]+)/gm)].map(match => match[1]!);
   expect(described.filter(name => !(name in DELIVER_OPTIONS))).toEqual([]);
+});
+
+test('the page of the user command has its actions, options, schemes and costs, and no others', () => {
+  const page = read('man/mbox-pop3d-user.8');
+  const items = (pattern: RegExp) => [...page.matchAll(pattern)].map(match => match[1]!);
+  expect(items(/^\.It Cm ([a-z]+)$/gm)).toEqual([...USER_ACTIONS.keys()]);
+  expect(items(/^\.It Fl -([a-z-]+)/gm).sort()).toEqual(
+    [...Object.keys(USER_OPTIONS), 'spool', 'users'].sort(),
+  );
+  const table = [...WRITABLE_SCHEMES].map(
+    ([scheme, { cost }]) => `${scheme} Ta ${cost.counts} Ta ${cost.usual} Ta ${cost.min}, ${cost.max}`,
+  );
+  expect(items(/^\.It ([A-Z][A-Z0-9-]+.*)$/gm)).toEqual(table);
+  expect(page).toContain(`Default:\n.Li ${USER_OPTIONS.scheme.default} .`);
 });
