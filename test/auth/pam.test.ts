@@ -2,9 +2,12 @@
  * Real PAM in a scratch host, asked by a shared server that has given root up and by a process for each
  * connection: real passwords, what modules can answer, modules that hang or crash.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect } from 'vitest';
+import { describe, expect, onTestFinished } from 'vitest';
+import { decodeAnswer, encodeQuestion, FrameReader, type PamAnswer } from '../../lib/host/pam-frames.js';
 import { testAsRoot } from '../doors/as-root.js';
 import { SECRET } from '../doors/login.js';
 import type { ScratchHost } from '../doors/scratch-host.js';
@@ -98,7 +101,7 @@ describe.each(MODELS)('%s', (_name, serve) => {
       pamService(host, 'mbox-pop3d', hangs, 'account required pam_permit.so');
       // bob is known to the users file only, so that alice is asked about by both.
       host.setUsers('bob:{PLAIN}builder\n');
-      const served = await serve(host, ['--auth=users,pam', '--auth-timeout=3', '--auth-at-once=2']);
+      const served = await serve(host, ['--auth=users,pam', '--auth-timeout=5', '--auth-at-once=2']);
       const tries = Array.from({ length: 4 }, () => served.tryLogin('alice'));
       await expect.poll(() => running(`sleep\0${seconds}`).length, { timeout: 20_000 }).toBeGreaterThan(1);
       expect(await served.tryLogin('bob', 'builder')).toMatch(WELCOME);
@@ -253,6 +256,68 @@ describe('what root leaves behind', () => {
     const client = await Pop3Client.loggedIn(port, 'alice', SECRET);
     expect(descendants(door.children[0]!.pid!)).toEqual([]);
     await client.ok('QUIT');
+  });
+});
+
+describe('what it does for whoever has taken control of the server', () => {
+  const KEEP = new URL('../../dist/lib/host/pam-keep.js', import.meta.url).pathname;
+
+  /** The process itself, as a server starts it, where PAM would let everybody in. */
+  async function keptBy(host: ScratchHost) {
+    appendFileSync(host.etc('passwd'), 'system:x:999:999::/nonexistent:/bin/false\n');
+    pamService(host, 'anything', 'auth required pam_permit.so', 'account required pam_permit.so');
+    const [file, ...args] = host.inside([process.execPath, KEEP, 'anything', '1000', '4', '15000']);
+    const child = spawn(file!, args, { env: {}, stdio: ['pipe', 'pipe', 'inherit'] });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const answers: PamAnswer[] = [];
+    const reader = new FrameReader();
+    child.stdin.on('error', () => {});
+    child.stdout.on('data', chunk => reader.read(chunk, frame => answers.push(decodeAnswer(frame))));
+    return { child, answers };
+  }
+
+  const question = (user: string, password = 'x', address = '192.0.2.7') =>
+    encodeQuestion(1, { user, password: Buffer.from(password), address });
+
+  testAsRoot([], 'it asks about users, not about root and the system', async () => {
+    const { child, answers } = await keptBy(await scratch());
+    for (const user of ['root', 'system', 'alice', 'not-in-passwd']) {
+      const before = answers.length;
+      child.stdin.write(question(user));
+      await expect.poll(() => answers.length, { timeout: 20_000 }).toBe(before + 1);
+    }
+    expect(answers.map(({ verdict, user }) => `${verdict} ${user}`.trim())).toEqual([
+      'refused',
+      'refused',
+      'right alice',
+      'right not-in-passwd',
+    ]);
+    child.stdin.end();
+    expect(await once(child, 'exit')).toEqual([0, null]);
+  });
+
+  const oneMore = Buffer.concat([question('alice'), Buffer.of(0)]);
+  oneMore.writeUInt16BE(oneMore.length - 2, 0);
+  const frames: [string, Buffer][] = [
+    ['zeros', Buffer.alloc(10_000)],
+    ['ones', Buffer.alloc(10_000, 0xff)],
+    ['a name that is a path', question('../../etc/passwd')],
+    ['a name with a line end', question('alice\n')],
+    ['a name too long', question('a'.repeat(65))],
+    ['no password', question('alice', '')],
+    ['a password with a NUL', question('alice', 'x\0y')],
+    ['a password too long', question('alice', 'x'.repeat(512))],
+    ['an address that is none', question('alice', 'x', '192.0.2.7\n')],
+    ['an octet more', oneMore],
+  ];
+  testAsRoot([], 'what is no question ends it', async () => {
+    const host = await scratch();
+    for (const [name, octets] of frames) {
+      const { child, answers } = await keptBy(host);
+      child.stdin.write(octets);
+      expect(await once(child, 'exit'), name).toEqual([1, null]);
+      expect(answers, name).toEqual([]);
+    }
   });
 });
 

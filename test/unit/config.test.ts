@@ -44,6 +44,11 @@ test.each<[Record<string, unknown>, object]>([
   [{ auth: 'system users' }, { auth: ['system', 'users'] }],
   [{ 'idle-exit': '0' }, { idleExit: 0 }],
   [{ 'auth-cache': '0' }, { authCache: 0 }],
+  [{ auth: 'pam,saslauthd' }, { auth: ['pam', 'saslauthd'], outside: { pamService: 'mbox-pop3d' } }],
+  [
+    { auth: 'checkpassword', checkpassword: '/bin/check  -f /etc/table ', 'auth-timeout': '2.5' },
+    { outside: { checkpassword: ['/bin/check', '-f', '/etc/table'], timeout: 2500, atOnce: 4 } },
+  ],
   [{ listen: ['[::1]:110', '*:0'] }, { listen: [{ host: '::1', port: 110 }, { port: 0 }] }],
 ])('%j', (raw, expected) => {
   expect(settingsFrom({ ...WITH_USERS, ...raw })).toMatchObject(expected);
@@ -55,6 +60,13 @@ test.each<[Record<string, unknown>, string]>([
   [{ spool: '' }, '--spool is missing'],
   [{ listen: [] }, '--listen is empty'],
   [{ listen: ['127.0.0.1:65536'] }, '--listen 127.0.0.1:65536: not ADDRESS:PORT'],
+  [{ auth: 'kerberos' }, '--auth kerberos: choose of users,system,pam,saslauthd,checkpassword'],
+  [{ auth: 'checkpassword' }, '--checkpassword is missing'],
+  [{ auth: 'checkpassword', checkpassword: 'bin/true' }, '--checkpassword bin/true: not an absolute path'],
+  [{ 'pam-service': '../shadow' }, '--pam-service ../shadow: not the name of a file in /etc/pam.d'],
+  [{ 'saslauthd-socket': '' }, '--saslauthd-socket is missing'],
+  [{ 'auth-timeout': '0' }, '--auth-timeout 0: not a number of seconds of at least 1'],
+  [{ 'auth-at-once': '0' }, '--auth-at-once 0: not a number of at least 1'],
   [{ locks: 'nonsense' }, '--locks nonsense: choose of dotlock,fcntl,flock'],
   [{ locks: ',' }, '--locks'],
   [{ takeover: '-1' }, '--takeover -1: not a number of seconds of at least 0'],

@@ -1,0 +1,66 @@
+/**
+ * Backends outside the server, as the command line has them: what is missing is said at start, and a
+ * checkpassword program of an ordinary user lets in after the users file. With root, and with the real
+ * programs of other people, it is test/auth.
+ */
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { scratchDir } from '../support/mailbox.js';
+import { Pop3Client } from '../support/pop3-client.js';
+import { IS_ROOT, launch, run } from '../support/program.js';
+
+const NOBODY = IS_ROOT ? { uid: 65_534 } : {};
+
+test.each([
+  [['--auth=pam'], 77, /--auth pam needs root where passwords are checked: .*saslauthd/],
+  [['--auth=checkpassword', '--checkpassword=/nonexistent/program x'], 66, /ENOENT: not a program/],
+])('%j: one line, and %d', async (flags, code, line) => {
+  const root = scratchDir();
+  const state = join(root, 'state');
+  const ended = await run(
+    ['serve', '--listen=127.0.0.1:0', `--spool=${root}`, `--state-dir=${state}`, ...flags],
+    NOBODY,
+  );
+  expect(ended.stderr).toMatch(line);
+  expect(ended.stderr.trim().split('\n')).toHaveLength(1);
+  expect(ended.code).toBe(code);
+});
+
+test('users, then a checkpassword program, of whoever runs the server', async () => {
+  const root = scratchDir();
+  chmodSync(root, 0o755);
+  const program = join(root, 'program');
+  writeFileSync(
+    program,
+    '#!/bin/sh\nif tr "\\0" "\\n" <&3 | head -2 | grep -qx "of carol"; then exec 3<&-; exec "$@"; fi\nexit 1\n',
+  );
+  chmodSync(program, 0o755);
+  const users = join(root, 'users');
+  writeFileSync(users, 'dave:{PLAIN}of dave\n');
+  const service = IS_ROOT ? ['--user=nobody', '--group=nogroup'] : [];
+  const dirs = [`--spool=${root}`, `--state-dir=${join(root, 'state')}`, `--users=${users}`];
+  const flags = [
+    ...dirs,
+    '--auth=users,checkpassword',
+    `--checkpassword=${program}`,
+    '--failure-delay=0',
+    ...service,
+  ];
+  const server = launch(['serve', '--listen=127.0.0.1:0', '--locks=fcntl', ...flags]);
+  const port = await server.port();
+  for (const [user, secret] of [
+    ['dave', 'of dave'],
+    ['carol', 'of carol'],
+  ] as const) {
+    await (await Pop3Client.loggedIn(port, user, secret)).ok('QUIT');
+  }
+  const client = await Pop3Client.greeted(port);
+  await client.ok('USER dave');
+  expect(await client.ask('PASS of carol')).toMatch(/^\+OK/);
+  await client.ok('QUIT');
+  const wrong = await Pop3Client.greeted(port);
+  await wrong.ok('USER dave');
+  expect(await wrong.ask('PASS wrong')).toBe('-ERR [AUTH] Authentication failed');
+  await server.logged(/login-failed user=dave reason="wrong password; checkpassword: wrong"/);
+});
