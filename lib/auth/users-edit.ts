@@ -22,6 +22,16 @@ export function passwordField(text: string, name: string): string | undefined {
   return line && (text.slice(line.start, line.end).split(':', 2)[1] ?? '');
 }
 
+/** The same for every name that a line begins with, and whatever stands in the place of one. */
+export function passwordFields(text: string): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (const { start, end } of lines(text)) {
+    const [name = '', field = ''] = text.slice(start, end).split(':', 2);
+    if (!fields.has(name)) fields.set(name, field);
+  }
+  return fields;
+}
+
 /**
  * The text with a new line at its end.
  * @param fields without colon or line end; none of the name is there already
@@ -53,14 +63,19 @@ export function withoutUser(text: string, name: string): string {
 }
 
 function* linesOf(text: string, name: string): Iterable<Line> {
+  for (const line of lines(text)) {
+    const colon = line.start + name.length;
+    if (text.startsWith(name, line.start) && (colon === line.end || text[colon] === ':')) yield line;
+  }
+}
+
+function* lines(text: string): Iterable<Line> {
   for (let start = 0; start < text.length; ) {
     const newline = text.indexOf('\n', start);
     const next = newline === -1 ? text.length : newline + 1;
     let end = newline === -1 ? text.length : newline;
     if (end > start && text[end - 1] === '\r') end -= 1;
-    if (text.startsWith(name, start) && [end, text.indexOf(':', start)].includes(start + name.length)) {
-      yield { start, end, next };
-    }
+    yield { start, end, next };
     start = next;
   }
 }

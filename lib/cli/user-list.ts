@@ -1,6 +1,6 @@
 /** `user list`: who is there, without anything of the hashes. */
 import { isLocked, schemeOf } from '../auth/password-field.js';
-import { passwordField } from '../auth/users-edit.js';
+import { passwordFields } from '../auth/users-edit.js';
 import { parseUsers } from '../auth/users-lines.js';
 import { readUsers } from '../auth/users-store.js';
 import { mailboxOf, mailboxStats } from './user-mailbox.js';
@@ -20,8 +20,9 @@ interface ListedUser {
 
 export async function listUsers(task: UserTask): Promise<void> {
   const text = await readUsers(task.path);
+  const fields = passwordFields(text);
   const users = [...parseUsers(Buffer.from(text, 'latin1')).users].map(([name, { account }]): ListedUser => {
-    const field = passwordField(text, name) ?? '';
+    const field = fields.get(name) ?? '';
     const path = mailboxOf(task, name);
     const stats = mailboxStats(path);
     return {

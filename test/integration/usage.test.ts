@@ -49,7 +49,7 @@ test.each<[string, string[], string | RegExp]>([
   ['an unknown option', [...SERVE, '--bogus'], 'bogus'],
   ['an option of another command', ['demo', '--spool', '/tmp'], 'spool'],
   ['--auth users without --users', ['serve', '--auth', 'users'], '--users is missing'],
-  ['--auth nonsense', [...SERVE, '--auth', 'pam'], '--auth pam: choose of users,system'],
+  ['--auth nonsense', [...SERVE, '--auth', 'nonsense'], '--auth nonsense: choose of users,system'],
   ['--users without a value', ['serve', '--users'], 'users'],
   ['--listen without a port', [...SERVE, '--listen', 'localhost'], '--listen localhost: not ADDRESS:PORT'],
   ['--locks nonsense', [...SERVE, '--locks', 'nonsense'], '--locks nonsense: choose of dotlock,fcntl,flock'],

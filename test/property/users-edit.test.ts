@@ -1,7 +1,13 @@
 // Editing a users file never changes an octet of any other line, whatever stands there.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { passwordField, withoutUser, withPasswordField, withUser } from '../../lib/auth/users-edit.js';
+import {
+  passwordField,
+  passwordFields,
+  withoutUser,
+  withPasswordField,
+  withUser,
+} from '../../lib/auth/users-edit.js';
 import { parseUsers } from '../../lib/auth/users-lines.js';
 
 const NAMES = ['alice', 'alic', 'alice2', 'bob', 'b'];
@@ -100,6 +106,7 @@ test('who has a line here is whom the server knows, with the same field', () => 
     fc.property(text, name, (content, user) => {
       const known = parseUsers(Buffer.from(content, 'latin1')).users.has(user);
       expect(passwordField(content, user) !== undefined).toBe(known);
+      expect(passwordFields(content).get(user)).toBe(passwordField(content, user));
     }),
   );
 });
