@@ -119,3 +119,27 @@ test('C21: offsets are never cut to 32 bits, and no mailbox is read whole', () =
     expect(code, file).not.toMatch(/readFile\b|readFileSync|\|\s*0\b/);
   }
 });
+
+test('C53: nothing secret is compared by a way whose time tells where the difference is', () => {
+  const secret = '(?:password|digest|proof|clientProof|storedKey|serverKey|clientKey|signature|octets)';
+  const early = new RegExp(
+    `\\b${secret}\\)?\\s*[!=]==?(?!=|\\s*undefined)|[!=]==?\\s*[\\w.]*\\b${secret}\\b(?!\\.(?:length|kind))|(?<!content)\\.equals\\(`,
+  );
+  const files = sources(LIB)
+    .filter(path => roomOf(path) === 'auth' || /pop3\/sasl/.test(path))
+    // Two forms of what one client has sent.
+    .filter(path => !path.endsWith('/prepare-password.ts'));
+  expect(files.length).toBeGreaterThan(15);
+  for (const file of files) {
+    const code = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+    expect(early.exec(code)?.[0], file).toBeUndefined();
+  }
+  for (const bad of [
+    'digest === expected',
+    'if (entry.password != x)',
+    'x === stored.octets',
+    'a.equals(b)',
+  ]) {
+    expect(early.test(bad), bad).toBe(true);
+  }
+});

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { WRITABLE_SCHEMES } from '../../lib/auth/password-field.js';
@@ -137,3 +137,35 @@ test.skipIf(!IS_ROOT)(
     expect((await user(['list', '--users', users])).stdout).not.toContain('no-such-user-here');
   },
 );
+
+test('killed at any moment, the file is the old one or the new one, and the next command works', async () => {
+  const dir = scratchDir();
+  const users = join(dir, 'users');
+  const others = Array.from({ length: 2000 }, (_, n) => `user${n}:{PLAIN}x\n`).join('');
+  writeFileSync(users, `# staff\nalice:{PLAIN}old\n${others}`);
+  const file = (password: string) => `# staff\nalice:{PLAIN}${password}\n${others}`;
+  let old = 'old';
+  const ends = { before: 0, after: 0 };
+  const began = performance.now();
+  expect((await user(['passwd', 'alice', '--users', users, '--scheme', 'plain'], 'old')).code).toBe(0);
+  const whole = performance.now() - began;
+  for (let round = 0; round < 20; round += 1) {
+    const args = [PROGRAM, 'user', 'passwd', 'alice', '--users', users, '--scheme', 'plain'];
+    const child = spawn(process.execPath, args, { stdio: ['pipe', 'ignore', 'ignore'] });
+    const closed = once(child, 'close');
+    child.stdin.on('error', () => {});
+    child.stdin.end(`new${round}`);
+    // The first half is the start of Node.js; then every step of the edit.
+    const killer = setTimeout(() => child.kill('SIGKILL'), whole * (0.5 + round * 0.04));
+    await closed;
+    clearTimeout(killer);
+    const now = readFileSync(users, 'latin1');
+    expect([file(old), file(`new${round}`)]).toContain(now);
+    ends[now === file(old) ? 'before' : 'after'] += 1;
+    if (now !== file(old)) old = `new${round}`;
+  }
+  process.stderr.write(`killed: ${ends.before} times the old file, ${ends.after} times the new one\n`);
+  expect((await user(['remove', 'alice', '--users', users])).code).toBe(0);
+  expect(readFileSync(users, 'latin1')).toBe(`# staff\n${others}`);
+  expect(readdirSync(dir)).toEqual(['users']);
+});
