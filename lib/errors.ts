@@ -47,6 +47,11 @@ export class Disconnected extends Error {
   override readonly name = 'Disconnected';
 }
 
+/** No TLS came about. The connection has been cut; `message` is why, in words of ours, for the log. */
+export class HandshakeFailed extends Error {
+  override readonly name = 'HandshakeFailed';
+}
+
 /** A mistake on the command line or in a file it names: one line on stderr and a sysexits(3) code. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';

@@ -14,13 +14,14 @@ const ARROWS: Record<string, readonly string[]> = {
   pop3: [],
   mbox: [],
   host: [],
+  tls: [],
   maildrop: ['mbox', 'host', 'pop3 types'],
   auth: ['host', 'pop3 types'],
   server: ['pop3', 'host'],
-  cli: ['auth', 'host', 'server', 'maildrop', 'pop3 types', 'config', 'services'],
-  config: ['maildrop', 'pop3'],
+  cli: ['auth', 'host', 'server', 'maildrop', 'tls', 'pop3 types', 'config', 'services'],
+  config: ['maildrop', 'pop3', 'tls'],
   services: ['pop3 types', 'mbox', 'host', 'maildrop', 'auth', 'server', 'config'],
-  index: ['auth', 'host', 'server', 'config', 'services'],
+  index: ['auth', 'host', 'server', 'tls', 'config', 'services'],
 };
 /** Everybody may import these. */
 const COMMON = ['errors', 'log'];

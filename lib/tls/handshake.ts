@@ -1,0 +1,56 @@
+/**
+ * One handshake, as the server. RFC 2595 §2, RFC 8314 §3, RFC 7301 (ALPN).
+ *
+ * Invariant: it ends, well or badly, within its time, and when it ends badly the stream is destroyed.
+ * Nothing that a client sends is anything but a reason here.
+ */
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+import { HandshakeFailed } from '../errors.js';
+import type { Contexts } from './contexts.js';
+
+/**
+ * @param timeout in ms
+ * @throws HandshakeFailed
+ */
+export function handshake(stream: Duplex, contexts: Contexts, timeout: number): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    // What OpenSSL would wait for has come already, or never will.
+    if (stream.destroyed || stream.readableEnded) {
+      stream.destroy();
+      reject(new HandshakeFailed('the connection was lost'));
+      return;
+    }
+    // Any Duplex will do (the documentation says so, its types do not).
+    const socket = new TLSSocket(stream as Socket, {
+      isServer: true,
+      secureContext: contexts.default,
+      SNICallback: (name, choose) => choose(null, contexts.forName(name)),
+      // RFC 7301 §3.2: a client that wants another protocol, and only that, is turned away (ALPACA).
+      ALPNProtocols: ['pop3'],
+    });
+    const fail = (reason: string) => {
+      clearTimeout(timer);
+      socket.destroy();
+      stream.destroy();
+      reject(new HandshakeFailed(reason));
+    };
+    const lost = () => fail('the connection was lost');
+    const onError = (error: Error) => fail(reasonOf(error));
+    const timer = setTimeout(() => fail('timeout'), timeout);
+    socket.on('error', onError).on('end', lost).on('close', lost);
+    socket.once('secure', () => {
+      clearTimeout(timer);
+      // Not the one for errors: there is always somebody to hear them.
+      socket.off('end', lost).off('close', lost);
+      resolve(socket);
+    });
+  });
+}
+
+/** `wrong version number` and the like, of OpenSSL's long text; else that of the system. */
+function reasonOf(error: Error): string {
+  if ('reason' in error && typeof error.reason === 'string') return error.reason;
+  return error.message;
+}
