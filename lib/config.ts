@@ -4,20 +4,32 @@
  * outside and milliseconds inside.
  */
 import { join } from 'node:path';
+import type { SecureVersion } from 'node:tls';
 import { EX, UsageError } from './errors.js';
 import type { Level } from './log.js';
 import { LOCK_METHODS, type LockMethod } from './maildrop/lock-methods.js';
 import { MECHANISMS, type Mechanism, PLAINTEXT, type Plaintext } from './pop3/mechanisms.js';
+import type { CertificateFiles } from './tls/pem-files.js';
 
 /** Where accounts come from. */
 export const AUTH_BACKENDS = ['users', 'system', 'pam', 'saslauthd', 'checkpassword'] as const;
 export type AuthBackend = (typeof AUTH_BACKENDS)[number];
+
+/** The least version of TLS, as the sysadmin writes it, and as OpenSSL calls it. */
+const TLS_VERSIONS: ReadonlyMap<string, SecureVersion> = new Map([
+  ['1.0', 'TLSv1'],
+  ['1.1', 'TLSv1.1'],
+  ['1.2', 'TLSv1.2'],
+  ['1.3', 'TLSv1.3'],
+]);
 
 /** Where to listen. Port 0 lets the system choose. */
 export interface ListenAddress {
   /** Numeric or a host name; undefined for all addresses, IPv6 and IPv4. */
   readonly host: string | undefined;
   readonly port: number;
+  /** The least version of TLS here; undefined for that of `--tls-min`. */
+  readonly tlsMin: SecureVersion | undefined;
 }
 
 /** Backends that are not in this process. */
@@ -34,6 +46,12 @@ export interface OutsideSettings {
 
 export interface Settings {
   readonly listen: readonly ListenAddress[];
+  readonly tlsListen: readonly ListenAddress[];
+  readonly certificates: readonly CertificateFiles[];
+  /** Whether a socket of inetd or systemd speaks TLS from the first octet; undefined when its name or port says. */
+  readonly tls: boolean | undefined;
+  readonly tlsMin: SecureVersion;
+  readonly handshakeTimeout: number;
   readonly spool: string;
   /** Undefined when `auth` does not ask for it. */
   readonly users: string | undefined;
@@ -75,13 +93,32 @@ export interface OptionRow {
   readonly defaultDescription?: string;
 }
 
+const DEFAULT_LISTEN: ListenAddress = { host: '127.0.0.1', port: 1110, tlsMin: undefined };
+
 /** The flags of `serve`; `demo` takes those that make sense there. */
 export const OPTIONS = {
   listen: {
     type: 'array',
     describe: 'ADDRESS:PORT to listen on; repeatable; [::1]:110 for IPv6, *:110 for all',
-    default: ['127.0.0.1:1110'],
+    defaultDescription: '127.0.0.1:1110, or nothing if --tls-listen is given',
   },
+  'tls-listen': {
+    type: 'array',
+    describe: 'ADDRESS:PORT to listen on for TLS from the first octet; *:995/1.0 for TLS 1.0 and later there',
+  },
+  'tls-cert': { type: 'array', describe: 'PEM file of a certificate with its chain; repeatable, for SNI' },
+  'tls-key': {
+    type: 'array',
+    describe: 'PEM file of its private key; in the same order',
+    defaultDescription: 'in the file of the certificate',
+  },
+  'tls-min': { type: 'string', describe: 'least version of TLS: 1.0, 1.1, 1.2 or 1.3', default: '1.2' },
+  tls: {
+    type: 'boolean',
+    describe: 'the socket given by inetd or systemd speaks TLS from the first octet',
+    defaultDescription: 'if it is named pop3s, or of port 995',
+  },
+  'handshake-timeout': { type: 'string', describe: 'seconds a TLS handshake may take', default: '30' },
   spool: { type: 'string', describe: 'directory of the mailbox files', default: '/var/spool/mail' },
   users: { type: 'string', describe: 'users file: NAME:PASSWORD[:UID:GID]' },
   auth: {
@@ -218,7 +255,7 @@ export function settingsFrom(raw: RawOptions): Settings {
       ? (process.env.RUNTIME_DIRECTORY ?? '/run/mbox-pop3d')
       : join(stateDir, 'run'));
   return {
-    listen: list(raw, 'listen').map(parseListenAddress),
+    ...tlsSettings(raw),
     spool: required(raw, 'spool'),
     ...backends(raw),
     minUid: count(raw, 'min-uid'),
@@ -248,15 +285,53 @@ export function settingsFrom(raw: RawOptions): Settings {
   };
 }
 
-/** `127.0.0.1:110`, `[::1]:110`, `localhost:110`, `*:110`, `:110` or `110`. */
-export function parseListenAddress(value: string): ListenAddress {
-  const match = /^(?:\[([0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?)\]:|([^:[\]\s]*):)?([0-9]{1,5})$/.exec(value);
+/** `127.0.0.1:110`, `[::1]:110`, `localhost:110`, `*:110`, `:110` or `110`; with `/1.0`, TLS 1.0 will do. */
+export function parseListenAddress(value: string, flag = 'listen'): ListenAddress {
+  const match = /^(?:\[([0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?)\]:|([^:/[\]\s]*):)?([0-9]{1,5})(?:\/(.*))?$/.exec(
+    value,
+  );
   const port = Number(match?.[3]);
   if (match === null || port > 65535) {
-    throw new UsageError(`--listen ${value}: not ADDRESS:PORT (IPv6 as [::1]:110)`, EX.USAGE);
+    throw new UsageError(`--${flag} ${value}: not ADDRESS:PORT (IPv6 as [::1]:110)`, EX.USAGE);
   }
   const host = match[1] ?? match[2];
-  return { host: host === undefined || host === '' || host === '*' ? undefined : host, port };
+  return {
+    host: host === undefined || host === '' || host === '*' ? undefined : host,
+    port,
+    tlsMin: match[4] === undefined ? undefined : tlsVersion(`--${flag} ${value}`, match[4]),
+  };
+}
+
+function tlsVersion(where: string, value: string): SecureVersion {
+  const version = TLS_VERSIONS.get(value);
+  if (version !== undefined) return version;
+  throw new UsageError(
+    `${where}: no version of TLS: choose of ${[...TLS_VERSIONS.keys()].join(', ')}`,
+    EX.USAGE,
+  );
+}
+
+function tlsSettings(
+  raw: RawOptions,
+): Pick<Settings, 'listen' | 'tlsListen' | 'certificates' | 'tls' | 'tlsMin' | 'handshakeTimeout'> {
+  const tlsListen = list(raw, 'tls-listen').map(value => parseListenAddress(value, 'tls-listen'));
+  const listen = list(raw, 'listen').map(value => parseListenAddress(value));
+  const [certs, keys] = [list(raw, 'tls-cert'), list(raw, 'tls-key')];
+  if (keys.length > 0 && keys.length !== certs.length) {
+    throw new UsageError(`${certs.length} of --tls-cert, but ${keys.length} of --tls-key`, EX.USAGE);
+  }
+  const tls = given(raw, 'tls') === undefined ? undefined : flag(raw, 'tls');
+  if (certs.length === 0 && (tlsListen.length > 0 || tls === true)) {
+    throw new UsageError('--tls-cert is missing', EX.USAGE);
+  }
+  return {
+    listen: listen.length > 0 || tlsListen.length > 0 ? listen : [DEFAULT_LISTEN],
+    tlsListen,
+    certificates: certs.map((cert, i) => ({ cert, key: keys[i] ?? cert })),
+    tls,
+    tlsMin: tlsVersion('--tls-min', required(raw, 'tls-min')),
+    handshakeTimeout: seconds(raw, 'handshake-timeout', 1),
+  };
 }
 
 /** The flag as given, else its default. */
@@ -285,6 +360,7 @@ function flag(raw: RawOptions, name: keyof typeof OPTIONS): boolean {
 
 function list(raw: RawOptions, name: keyof typeof OPTIONS): string[] {
   const value = given(raw, name);
+  if (value === undefined) return [];
   const values = (Array.isArray(value) ? value : [value]).map(String).filter(item => item !== '');
   if (values.length === 0) throw new UsageError(`--${name} is empty`, EX.USAGE);
   return values;
@@ -389,6 +465,8 @@ export const LIBRARY_DEFAULTS = {
   loginTimeout: 60_000,
   idleTimeout: 600_000,
   failureDelay: 0,
+  handshakeTimeout: 30_000,
+  tlsMin: 'TLSv1.2',
   apop: false,
   last: false,
   plaintext: 'always',

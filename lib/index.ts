@@ -12,6 +12,7 @@ import { StaticUsers } from './auth/static-users.js';
 import { LIBRARY_DEFAULTS } from './config.js';
 import { loadHost } from './host/load.js';
 import type { Fields, Log } from './log.js';
+import type { TlsOffer } from './server/session.js';
 import { TcpServer } from './server/tcp.js';
 import { createServices, effectiveUid } from './services.js';
 
@@ -29,6 +30,13 @@ export interface ServerOptions {
   readonly host?: string;
   /** Default 0: the system chooses, see `port`. */
   readonly port?: number;
+  /**
+   * A certificate with its chain and its private key, in PEM form, or several, of which clients choose by name.
+   * With it `port` offers STLS, and `tlsPort` is TLS from the first octet. Default: no TLS.
+   */
+  readonly tls?: TlsCertificate | readonly TlsCertificate[];
+  /** Default 0: the system chooses, see `tlsPort` of the server. */
+  readonly tlsPort?: number;
   /** Refuse DELE, never write a mailbox file. Default false. */
   readonly readOnly?: boolean;
   /** Offer APOP. Default false. */
@@ -45,6 +53,11 @@ export interface ServerOptions {
   readonly lockYield?: number;
   /** Milliseconds to try for the mailbox locks. Default 20000. */
   readonly lockTimeout?: number;
+}
+
+export interface TlsCertificate {
+  readonly cert: string | Uint8Array;
+  readonly key: string | Uint8Array;
 }
 
 /**
@@ -87,6 +100,8 @@ export class Pop3Server extends EventEmitter<ServerEvents> {
     readonly host: string,
     /** The port that is listened on. */
     readonly port: number,
+    /** The port with TLS from the first octet; undefined without `tls`. */
+    readonly tlsPort: number | undefined,
     /** The directory of the mailbox files. */
     readonly spool: string,
     private readonly removeScratch: () => Promise<void>,
@@ -110,7 +125,7 @@ export class Pop3Server extends EventEmitter<ServerEvents> {
 
 /**
  * Starts a POP3 server.
- * @throws UsageError when it cannot listen
+ * @throws UsageError when it cannot listen, or a certificate cannot be used
  */
 export async function createServer(options: ServerOptions): Promise<Pop3Server> {
   const scratch = await mkdtemp(join(tmpdir(), 'mbox-pop3d-'));
@@ -143,14 +158,43 @@ export async function createServer(options: ServerOptions): Promise<Pop3Server> 
     );
     const { maxConnections, maxConnectionsPerAddress } = LIBRARY_DEFAULTS;
     const tcp = new TcpServer({ services, log, maxConnections, maxConnectionsPerAddress });
-    const [bound] = await tcp.listen([{ host: options.host ?? '127.0.0.1', port: options.port ?? 0 }]);
-    server = new Pop3Server(tcp, bound!.address, bound!.port, spool, removeScratch);
+    const offer = options.tls && (await offerTls([options.tls].flat(), log));
+    const address = options.host ?? '127.0.0.1';
+    const [bound, secure] = await tcp.listen([
+      { host: address, port: options.port ?? 0, tls: offer?.(false) },
+      ...(offer ? [{ host: address, port: options.tlsPort ?? 0, tls: offer(true) }] : []),
+    ]);
+    server = new Pop3Server(tcp, bound!.address, bound!.port, secure?.port, spool, removeScratch);
     tcp.start();
     return server;
   } catch (error) {
     await removeScratch();
     throw error;
   }
+}
+
+/** The TLS of these certificates. @throws UsageError for one that cannot be used */
+async function offerTls(
+  certificates: readonly TlsCertificate[],
+  log: Log,
+): Promise<(implicit: boolean) => TlsOffer> {
+  const { Certificates } = await import('./tls/certificates.js');
+  const ready = new Certificates({
+    pairs: certificates.map(({ cert, key }) => ({
+      files: { cert: 'of tls', key: 'of tls' },
+      cert: Buffer.from(cert as Uint8Array),
+      key: Buffer.from(key as Uint8Array),
+      exposed: false,
+    })),
+    minVersions: [LIBRARY_DEFAULTS.tlsMin],
+    handshakeTimeout: LIBRARY_DEFAULTS.handshakeTimeout,
+    log,
+  });
+  return implicit => ({
+    implicit,
+    ready: async () => {},
+    start: stream => ready.start(stream, LIBRARY_DEFAULTS.tlsMin),
+  });
 }
 
 /** Without the options that were passed as undefined. */

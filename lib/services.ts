@@ -14,6 +14,11 @@ import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session
 export type SessionConfig = Omit<
   Settings,
   | 'listen'
+  | 'tlsListen'
+  | 'certificates'
+  | 'tls'
+  | 'tlsMin'
+  | 'handshakeTimeout'
   | 'users'
   | 'auth'
   | 'minUid'

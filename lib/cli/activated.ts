@@ -8,6 +8,7 @@ import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import type { Given } from '../server/given.js';
 import { serveShared } from './serve-shared.js';
+import { isImplicit } from './tls.js';
 
 /** @throws UsageError for whatever the sysadmin must put right first */
 export async function serveActivated(
@@ -16,9 +17,14 @@ export async function serveActivated(
   settings: Settings,
   given: Extract<Given, { is: 'listeners' }>,
 ): Promise<void> {
+  for (const socket of given.sockets) isImplicit(settings, socket, undefined);
   await serveShared(host, log, settings, {
-    open: async server => {
-      for (const { fd } of given.sockets) await server.listenOn(fd);
+    open: async (server, tls) => {
+      for (const socket of given.sockets) {
+        const implicit = (port: number | undefined) => isImplicit(settings, socket, port);
+        const port = await server.listenOn(socket.fd, ({ localPort }) => tls?.offer(implicit(localPort)));
+        implicit(port); // Throws now, not at the first client.
+      }
     },
     onReady: () => {
       log.write('info', '-', 'ready', { by: given.by, sockets: given.sockets.length });

@@ -25,7 +25,9 @@ import { TcpServer } from '../server/tcp.js';
 import { createServices, effectiveUid } from '../services.js';
 import { runUntilStopped, StopRequest } from './foreground.js';
 import { packageFile } from './package.js';
+import { listen } from './serve.js';
 import { stderrLog } from './stderr-log.js';
+import { ServerTls } from './tls.js';
 
 /** The fixtures' passwords: by this rule, so that the hashes can be shown next to what they hide. */
 const passwordOf = (user: string) => `secret-${user}`;
@@ -51,15 +53,17 @@ export async function demo(raw: RawOptions): Promise<void> {
     const users = await UsersFile.open({ path: paths.users, host, log, watch: true });
     const services = createServices(settings, { host, log, authenticator: users, ownerOf: effectiveUid });
     const server = new TcpServer({ ...settings, services, log });
-    const bound = await server.listen(settings.listen);
+    const tls = await ServerTls.open(settings, log);
+    const where = await listen(server, settings, tls);
     if (root) {
       await services.warmUp();
       host.becomeUser(nobody(host), nobody(host).gid);
     }
     server.start();
-    announce(bound[0]!.address, bound[0]!.port, paths.spool, userNames(paths.users));
+    announce(where, paths.spool, userNames(paths.users));
     await runUntilStopped(server, log, request);
     await users.close();
+    await tls?.close();
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -100,20 +104,22 @@ function userNames(usersPath: string): string[] {
   return lines.map(line => line.split(':', 1)[0]!).filter(isUserName);
 }
 
-function announce(address: string, port: number, spool: string, users: readonly string[]): void {
-  const host = address.includes(':') ? `[${address}]` : address;
+/** @param where as `listen` gave it: ` on 127.0.0.1:1110, TLS on 127.0.0.1:9950` */
+function announce(where: string, spool: string, users: readonly string[]): void {
+  const address = /\S+:\d+/.exec(where)![0];
+  const [scheme, trust] = where.startsWith(' on ') ? ['pop3', ''] : ['pop3s', '-k '];
   const first = users[0]!;
   process.stdout.write(
     [
-      `mbox-pop3d demo, ready on ${host}:${port}, serving ${spool}`,
+      `mbox-pop3d demo, ready${where}, serving ${spool}`,
       '',
       `  users:     ${users.join(' ')}`,
       `  password:  secret-NAME, so ${passwordOf(first)} for ${first}`,
       '',
       'Try, in another terminal:',
       '',
-      `  curl -u ${first}:${passwordOf(first)} pop3://${host}:${port}/      list the messages`,
-      `  curl -u ${first}:${passwordOf(first)} pop3://${host}:${port}/1     read the first`,
+      `  curl ${trust}-u ${first}:${passwordOf(first)} ${scheme}://${address}/      list the messages`,
+      `  curl ${trust}-u ${first}:${passwordOf(first)} ${scheme}://${address}/1     read the first`,
       '',
       'Ctrl-C ends it and removes the copy.',
       '',

@@ -16,13 +16,14 @@ import { createLog, type Fields, type Level, type Log } from '../log.js';
 import type { Account } from '../pop3/ports.js';
 import { type Given, type GivenSocket, whatIsGiven } from '../server/given.js';
 import { peerOf } from '../server/peer.js';
-import { type SessionServices, serve } from '../server/session.js';
+import { type SessionServices, serve, type TlsOffer } from '../server/session.js';
 import { createServices, effectiveUid } from '../services.js';
 import { lazily, openBackends } from './authenticator.js';
 import { parseFlags } from './flags.js';
 import { mailboxOwner, PerUser } from './per-user.js';
 import { claimModel, ownDirectory, refuseOtherModel } from './state-dir.js';
 import { stderrIsJournal } from './stderr-log.js';
+import { connectionTls, isImplicit, readCertificates } from './tls.js';
 
 /** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
 const KEEPALIVE_AFTER = 60_000;
@@ -51,20 +52,22 @@ export async function inetd(args: readonly string[], explicit: boolean): Promise
     return;
   }
   const logAt = takeOverOutput(host, given);
+  const client = given.is === 'connection' ? { ...given.socket, socket: open(given.socket) } : undefined;
   // Node.js writes of it to descriptor 2, where nobody reads it any more.
   process.on('uncaughtExceptionMonitor', error => logAt('error').write('error', '-', 'crash', trace(error)));
   try {
     process.umask(0o077);
-    refuseTls(given);
     const settings = settingsFrom(parseFlags(OPTIONS, args).values);
     const log = logAt(settings.logLevel);
-    if (given.is === 'connection') await serveOne(host, log, settings, given.socket);
-    else await (await import('./activated.js')).serveActivated(host, log, settings, given);
+    if (client) await serveOne(host, log, settings, client);
+    else if (given.is === 'listeners') {
+      await (await import('./activated.js')).serveActivated(host, log, settings, given);
+    }
   } catch (error) {
     const reason = error instanceof UsageError ? { reason: error.message } : trace(error);
     logAt('error').write('error', '-', 'not-started', reason);
     process.exitCode = error instanceof UsageError ? error.exitCode : EX.SOFTWARE;
-    if (given.is === 'connection') turnAway(given.socket);
+    if (client) turnAway(client);
   }
 }
 
@@ -92,12 +95,6 @@ function socketsOf(given: Exclude<Given, { is: 'nothing' }>): readonly GivenSock
   return given.is === 'listeners' ? given.sockets : [given.socket];
 }
 
-/** A socket that is meant for TLS is not served without: clients would be asked for passwords in clear text. */
-function refuseTls(given: Exclude<Given, { is: 'nothing' }>): void {
-  if (socketsOf(given).every(({ name }) => name !== 'pop3s')) return;
-  throw new UsageError('the socket named pop3s wants TLS, which this version has not: remove it', EX.CONFIG);
-}
-
 /** What an error that is a bug, or the host's, tells the log. */
 function trace(error: unknown): Fields {
   if (!(error instanceof Error)) return { reason: String(error) };
@@ -105,16 +102,25 @@ function trace(error: unknown): Fields {
   return { reason: `${error.name}: ${error.message}`, at1, at2, at3 };
 }
 
+/** The one client, and what systemd called its socket. */
+interface Client extends GivenSocket {
+  readonly socket: Socket;
+}
+
 /** One client: as root by becoming its user, else with the ids we have. */
-async function serveOne(host: Host, log: Log, settings: Settings, given: GivenSocket): Promise<void> {
-  const services = connectionServices(host, log, settings);
-  const socket = open(given);
+async function serveOne(host: Host, log: Log, settings: Settings, client: Client): Promise<void> {
+  const { socket } = client;
+  const implicit = isImplicit(settings, client, socket.localPort);
+  // Before anything that gives up root for a while, or for good.
+  const pairs = await readCertificates(settings);
+  const offer = await connectionTls(settings, log, pairs, implicit);
+  const { services, tls } = connectionServices(host, log, settings, offer);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEPALIVE_AFTER);
   const stop = new AbortController();
   // Each time, not once: a second signal must not cut short an UPDATE that the first one waits for.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
-  await serve(socket, peerOf(socket), services, { signal: stop.signal });
+  await serve(socket, peerOf(socket), services, { signal: stop.signal, tls });
 }
 
 function open({ fd }: GivenSocket): Socket {
@@ -124,16 +130,22 @@ function open({ fd }: GivenSocket): Socket {
 }
 
 /** Tells a client that will not be served, and ends as soon as the client has, or after a moment. */
-function turnAway(given: GivenSocket): void {
-  const socket = open(given);
+function turnAway({ name, socket }: Client): void {
   // Read to its end: closing over unread input makes TCP discard our line.
   socket.resume().on('end', () => socket.destroySoon());
-  socket.end('-ERR [SYS/PERM] the server is not set up\r\n');
+  // A client that expects TLS could make nothing of it.
+  const implicit = name === 'pop3s' || socket.localPort === 995;
+  socket.end(implicit ? '' : '-ERR [SYS/PERM] the server is not set up\r\n');
   setTimeout(() => socket.destroy(), LINGER).unref();
 }
 
 /** @throws UsageError for whatever the sysadmin must put right first */
-function connectionServices(host: Host, log: Log, settings: Settings): SessionServices {
+function connectionServices(
+  host: Host,
+  log: Log,
+  settings: Settings,
+  tls: TlsOffer | undefined,
+): { services: SessionServices; tls: TlsOffer | undefined } {
   const backends = lazily(() => openBackends(host, log, settings, false));
   const root = effectiveUid() === 0;
   const owner = { uid: effectiveUid(), gid: process.getegid?.() ?? -1 };
@@ -145,8 +157,9 @@ function connectionServices(host: Host, log: Log, settings: Settings): SessionSe
   claimModel(settings.stateDir, model);
   if (!root) {
     const ownerOf = (account: Account) => mailboxOwner(host, account);
-    return createServices(settings, { host, log, authenticator: backends, ownerOf });
+    return { services: createServices(settings, { host, log, authenticator: backends, ownerOf }), tls };
   }
   const perUser = new PerUser(host, settings);
-  return perUser.confine(createServices(settings, { host, log, authenticator: backends, ...perUser.parts }));
+  const services = createServices(settings, { host, log, authenticator: backends, ...perUser.parts });
+  return { services: perUser.confine(services), tls: tls && perUser.confineTls(tls) };
 }

@@ -12,6 +12,11 @@ import { userCommand } from './user-options.js';
 /** Flags of `serve` that also make sense for `demo`. */
 const DEMO_OPTIONS = [
   'listen',
+  'tls-listen',
+  'tls-cert',
+  'tls-key',
+  'tls-min',
+  'handshake-timeout',
   'read-only',
   'locks',
   'lock-timeout',

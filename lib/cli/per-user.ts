@@ -12,7 +12,7 @@ import type { Settings } from '../config.js';
 import { EX, errnoOf, Unavailable, UsageError } from '../errors.js';
 import type { Host, SystemUser } from '../host/host.js';
 import type { Account, Authenticator } from '../pop3/ports.js';
-import type { SessionServices } from '../server/session.js';
+import type { SessionServices, TlsOffer } from '../server/session.js';
 import { effectiveUid, type Parts } from '../services.js';
 import { DEFAULT_GROUP, DEFAULT_USER } from './service-user.js';
 import { asSpoolGroup } from './spool-group.js';
@@ -64,6 +64,11 @@ export class PerUser {
       openMaildrop: (account, peer, holder) =>
         this.#asRoot(() => services.openMaildrop(account, peer, holder)),
     };
+  }
+
+  /** TLS with root only for loading it: our own files may be out of the parser's reach. */
+  confineTls(tls: TlsOffer): TlsOffer {
+    return { ...tls, ready: () => this.#asRoot(() => tls.ready()) };
   }
 
   async #asRoot<T>(run: () => Promise<T>): Promise<T> {

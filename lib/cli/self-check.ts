@@ -58,6 +58,7 @@ function checkSpool(settings: Settings): Finding[] {
     ...checkLocks(settings),
     ...checkUsers(settings),
     ...checkMailboxes(settings),
+    ...checkCertificates(settings),
   ];
 }
 
@@ -88,6 +89,19 @@ function checkUsers({ users }: Settings): Finding[] {
     {
       trouble: `${users} cannot be read any more, so logins fail as soon as it changes`,
       remedy: `let the group of the server read it: chgrp and chmod 0640 ${users}, and its directories 0750`,
+    },
+  ];
+}
+
+/** They were read at start, perhaps as root; they must be read again when they are renewed. */
+function checkCertificates({ certificates }: Settings): Finding[] {
+  const files = certificates.flatMap(({ cert, key }) => [cert, key]);
+  const unreadable = files.find(file => !can(file, constants.R_OK));
+  if (unreadable === undefined) return [];
+  return [
+    {
+      trouble: `${unreadable} cannot be read any more, so that a renewed one needs a restart`,
+      remedy: 'restart from the renewal hook, or let the hook copy it to where our user may read it',
     },
   ];
 }
@@ -134,7 +148,7 @@ function can(path: string, mode: number): boolean {
     accessSync(path, mode);
     return true;
   } catch (error) {
-    if (errnoOf(error) === 'EACCES' || errnoOf(error) === 'EROFS') return false;
+    if (['EACCES', 'EROFS', 'ENOENT'].includes(errnoOf(error) ?? '')) return false;
     throw error;
   }
 }

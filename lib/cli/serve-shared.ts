@@ -10,11 +10,12 @@ import { TcpServer } from '../server/tcp.js';
 import { runUntilStopped, StopRequest } from './foreground.js';
 import { selfCheck } from './self-check.js';
 import { prepareService, recoverUsers, type Service } from './service.js';
+import { ServerTls } from './tls.js';
 
 /** What differs between the ways to be started. */
 export interface SharedOptions<Opened> {
-  /** Makes the server listen. Root, if we were started as root. */
-  open(server: TcpServer): Promise<Opened>;
+  /** Makes the server listen. Root, if we were started as root. `tls` is undefined without certificates. */
+  open(server: TcpServer, tls: ServerTls | undefined): Promise<Opened>;
   /** Called once clients are served. */
   onReady(opened: Opened): void;
   onStopping?(): void;
@@ -29,7 +30,7 @@ export async function serveShared<Opened>(
   settings: Settings,
   options: SharedOptions<Opened>,
 ): Promise<void> {
-  const request = new StopRequest();
+  const request = new StopRequest('reloads');
   let diskFailed = false;
   const service = await prepareService(host, log, settings, {
     stays: true,
@@ -44,17 +45,23 @@ export async function serveShared<Opened>(
     log,
     onIdle: { after: options.idleExit ?? 0, leave: () => request.stop('idle') },
   });
-  const opened = await options.open(server);
+  const tls = await ServerTls.open(settings, log);
+  const opened = await options.open(server, tls);
   await service.dropRoot();
   server.start();
 
   for (const finding of selfCheck(settings)) log.write('warn', '-', 'self-check', { ...finding });
+  request.onHangup(() => {
+    log.write('info', '-', 'reloading', { cause: 'SIGHUP' });
+    tls?.reload();
+  });
   options.onReady(opened);
   // Not waited for: a login finishes its own mailbox first, and one that is locked must not keep others out.
   const swept = settings.readOnly ? Promise.resolve() : sweep(service, log);
   await runUntilStopped(server, log, request, () => options.onStopping?.());
   await swept;
   await service.backends.close();
+  await tls?.close();
   if (diskFailed) {
     throw new UsageError('the disk failed: an update is kept in its journal, see the log', EX.IOERR);
   }

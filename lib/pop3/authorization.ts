@@ -8,7 +8,7 @@
 import { BadRequest } from '../errors.js';
 import { digest, name, optional, type Parser, restOfLine, text } from './arguments.js';
 import { type AuthPorts, authenticate, refusePlaintext } from './auth.js';
-import { type CapabilityContext, capa } from './capabilities.js';
+import { type CapabilityContext, capa, stlsPermitted } from './capabilities.js';
 import { type Command, command, type Table } from './command.js';
 import { offered, plaintextAllowed } from './mechanisms.js';
 import type { Proof } from './ports.js';
@@ -98,11 +98,22 @@ async function auth(
   return ok('list of SASL mechanisms follows', { listing: await offered(session) });
 }
 
+/**
+ * RFC 2595 §4 (STLS): TLS begins behind the CRLF of this reply. The session sees to it that nothing was sent
+ * behind the command, and begins anew, with nothing that this client said before.
+ */
+function stls(session: Authorization): Reply {
+  if (session.transport.secure) throw new BadRequest('TLS is active already');
+  return ok('begin TLS negotiation', { next: 'tls' });
+}
+
 export const authorization: Table<Authorization> = new Map([
   ['USER', row([name], user)], // RFC 1939 §7 (USER)
   ['PASS', row([restOfLine], pass)], // RFC 1939 §7 (PASS)
   ['APOP', row([name, digest], apop, session => session.timestamp !== undefined)], // RFC 1939 §7 (APOP)
   ['AUTH', row([optional(text), optional(text)], auth)], // RFC 5034 §4 (AUTH)
   ['CAPA', row([], session => capa(session))], // RFC 2449 §5 (CAPA)
+  // RFC 2595 §4 (STLS); under TLS it exists to say why not
+  ['STLS', row([], stls, session => session.transport.secure || stlsPermitted(session))],
   ['QUIT', row([], () => ok('mbox-pop3d signing off', { next: 'close' }))], // RFC 1939 §4 (QUIT)
 ]);

@@ -3,7 +3,8 @@
  *
  * A capability is a function of the session, so that one that depends on the state or on the
  * configuration (STLS, SASL) is one more line here. RFC 2449 §5: what is announced before login is
- * announced after it too. LAST and APOP have no capability: RFC 2449 §6 gives them none.
+ * announced after it too, but for STLS, which RFC 2595 ties to the state. LAST and APOP have no capability:
+ * RFC 2449 §6 gives them none.
  */
 import { offered, plaintextAllowed, type SaslContext } from './mechanisms.js';
 import { ok, type Reply } from './reply.js';
@@ -31,6 +32,7 @@ const CAPABILITIES: readonly Capability[] = [
   () => 'PIPELINING', // RFC 2449 §6.6
   () => 'EXPIRE NEVER', // RFC 2449 §6.7: nothing is removed that the client did not mark
   () => 'UIDL', // RFC 2449 §6.8
+  context => (stlsPermitted(context) ? 'STLS' : undefined),
   // RFC 2449 §6.9: the same in both states, hence without a version, which is nobody's before login.
   () => 'IMPLEMENTATION mbox-pop3d',
 ];
@@ -38,6 +40,11 @@ const CAPABILITIES: readonly Capability[] = [
 async function sasl(context: CapabilityContext): Promise<string | undefined> {
   const mechanisms = await offered(context);
   return mechanisms.length === 0 ? undefined : `SASL ${mechanisms.join(' ')}`;
+}
+
+/** RFC 2595 §4 (STLS): announced only where it is permitted: before the login, and while TLS is not active. */
+export function stlsPermitted({ state, transport }: CapabilityContext): boolean {
+  return state === 'authorization' && transport.stls && !transport.secure;
 }
 
 /** The lines of the capability list. */

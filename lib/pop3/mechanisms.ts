@@ -21,6 +21,8 @@ export interface Transport {
   readonly secure: boolean;
   /** The client is on this host. */
   readonly local: boolean;
+  /** TLS can be started: there is a certificate. */
+  readonly stls: boolean;
 }
 
 export interface SaslContext {

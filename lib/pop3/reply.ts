@@ -26,8 +26,11 @@ export interface Reply {
   /** The lines after the status line, without CRLF; none begins with a dot. */
   readonly listing?: Iterable<string>;
   readonly content?: Content;
-  /** What happens once this is said; `update` is done before, and decides what is said. */
-  readonly next?: 'transaction' | 'update' | 'close';
+  /**
+   * What happens once this is said; `update` is done before, and decides what is said. `tls`: the octets that
+   * follow are a TLS handshake.
+   */
+  readonly next?: 'transaction' | 'update' | 'close' | 'tls';
 }
 
 type Extras = Pick<Reply, 'listing' | 'content' | 'next'>;

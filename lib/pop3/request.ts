@@ -32,6 +32,11 @@ export class LineReader {
   /** Octets of the line being discarded, or undefined when none is. */
   private discarded: number | undefined;
 
+  /** Whether octets have been given that were not part of a line handed out. */
+  get pending(): boolean {
+    return this.position < this.chunk.length || this.partial !== undefined || this.discarded !== undefined;
+  }
+
   /** Gives the next octets of the stream. Only when `next()` has returned undefined. */
   push(chunk: Uint8Array): void {
     if (this.position < this.chunk.length) throw new Error('LineReader.push before next() ran dry');

@@ -9,6 +9,7 @@
 import type { Duplex } from 'node:stream';
 import { Disconnected } from '../errors.js';
 import { type Line, LineReader } from '../pop3/request.js';
+import type { Secured, TlsOffer } from './session-services.js';
 import { type AskKernel, Silence } from './silence.js';
 
 /** How long a client may take to see our end of the connection, in ms, before it is cut. */
@@ -26,6 +27,8 @@ export type Reason =
   | 'unavailable'
   | 'taken-over'
   | 'maildrop-lost'
+  | 'tls-failed'
+  | 'stls-injection'
   | 'error';
 
 /** How long to wait for a client, in ms. */
@@ -37,29 +40,37 @@ export interface Patience {
 
 export class Connection {
   private readonly silence: Silence;
-  private readonly lines = new LineReader();
+  private lines = new LineReader();
   private wake: () => void = () => {};
   private readonly onReadable = () => this.wake();
+  private readonly onEnd = () => {
+    this.endOfInput = true;
+    this.wake();
+  };
   private endOfInput = false;
+  private inHandshake = false;
   private stopped = false;
   private over: Reason | undefined;
 
   constructor(
-    private readonly stream: Duplex,
+    private stream: Duplex,
     private readonly patience: Patience,
     askKernel: AskKernel,
   ) {
+    // Of the connection itself, which TLS does not replace.
     this.silence = new Silence(stream, askKernel);
+    this.attach(stream);
+  }
+
+  private attach(stream: Duplex): void {
+    this.stream = stream;
     // The replies to what came before a FIN are still wanted (`printf 'USER...' | nc`).
     stream.allowHalfOpen = true;
     stream.on('readable', this.onReadable);
-    stream.on('end', () => {
-      this.endOfInput = true;
-      this.wake();
-    });
+    stream.on('end', this.onEnd);
     stream.on('error', () => this.end('closed'));
     stream.on('close', () => this.end('closed'));
-    if (stream.destroyed) this.over = 'closed';
+    if (stream.destroyed) this.end('closed');
   }
 
   /** Why the connection is over; undefined while it is not. */
@@ -80,6 +91,28 @@ export class Connection {
   /** Throws when the connection is over. */
   mustBeOpen(): void {
     if (this.over !== undefined) throw new Disconnected(this.over);
+  }
+
+  /** Whether anything was received behind the line given last, be it the end. */
+  get pending(): boolean {
+    return this.lines.pending || this.stream.readableLength > 0 || this.endOfInput;
+  }
+
+  /**
+   * Goes on under TLS. Octets that were received before and not read yet are the handshake's: they can only
+   * fail it, they never become lines (failure-checks C59). @throws HandshakeFailed, with the connection cut
+   */
+  async secure(tls: TlsOffer): Promise<Secured> {
+    this.stream.off('readable', this.onReadable).off('end', this.onEnd);
+    this.lines = new LineReader();
+    this.inHandshake = true;
+    try {
+      const secured = await tls.start(this.stream);
+      this.attach(secured.stream);
+      return secured;
+    } finally {
+      this.inHandshake = false;
+    }
   }
 
   /** A complete line, if one has arrived. @throws Disconnected after `stop()` */
@@ -149,6 +182,7 @@ export class Connection {
   /** No line is given any more: the session ends after the reply it is at. */
   stop(): void {
     this.stopped = true;
+    if (this.inHandshake) this.cut('shutdown'); // Nothing was asked, so there is nothing to finish.
     this.wake();
   }
 

@@ -33,7 +33,8 @@ export class SessionLog {
 
   /** The end of a session that never logged in: of interest only when we ended it. */
   noLogin(reason: Reason): void {
-    const ordinary = reason === 'quit' || reason === 'closed' || reason === 'shutdown';
+    // A handshake that failed has a line of its own.
+    const ordinary = ['quit', 'closed', 'shutdown', 'tls-failed'].includes(reason);
     this.write(ordinary ? 'debug' : 'info', 'no-login', { reason, seconds: this.seconds() });
   }
 

@@ -1,4 +1,5 @@
 /** What a session needs from the composition root, and what can be set about it. Types and defaults only. */
+import type { Duplex } from 'node:stream';
 import type { Log } from '../log.js';
 import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
@@ -39,6 +40,23 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   maxBadCommandsBeforeLogin: 10,
   maxBadCommands: 20,
 };
+
+/** A stream under TLS. */
+export interface Secured {
+  readonly stream: Duplex;
+  /** `TLSv1.3` and the like. */
+  readonly protocol: string;
+}
+
+/** The TLS of one listener. */
+export interface TlsOffer {
+  /** TLS from the first octet on (RFC 8314 §3); else by STLS (RFC 2595 §4). */
+  readonly implicit: boolean;
+  /** Asked before the client is told to begin. @throws Unavailable when no TLS can come of it */
+  ready(): Promise<void>;
+  /** Does the handshake, as the server. The stream is not used for anything else from then on. @throws HandshakeFailed */
+  start(stream: Duplex): Promise<Secured>;
+}
 
 export interface SessionServices {
   readonly authenticator: Authenticator;

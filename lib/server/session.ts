@@ -8,7 +8,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { AuthenticationFailed, BadRequest, Disconnected, Unavailable } from '../errors.js';
+import { AuthenticationFailed, BadRequest, Disconnected, HandshakeFailed, Unavailable } from '../errors.js';
 import { type Authorization, authorization, type Credentials } from '../pop3/authorization.js';
 import { dispatch } from '../pop3/command.js';
 import type { Account, Maildrop, Peer } from '../pop3/ports.js';
@@ -23,9 +23,14 @@ import { isLocal } from './peer.js';
 import { authPorts, provableOnce } from './sasl.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
 import { SessionLog } from './session-log.js';
-import type { SessionServices, SessionSettings } from './session-services.js';
+import type { SessionServices, SessionSettings, TlsOffer } from './session-services.js';
 
-export { DEFAULT_SESSION_SETTINGS, type SessionServices, type SessionSettings } from './session-services.js';
+export {
+  DEFAULT_SESSION_SETTINGS,
+  type SessionServices,
+  type SessionSettings,
+  type TlsOffer,
+} from './session-services.js';
 
 /** Ends at which we say nothing more, so that there is nothing to wait for the client to read. */
 const SILENT: ReadonlySet<Reason> = new Set([
@@ -35,11 +40,13 @@ const SILENT: ReadonlySet<Reason> = new Set([
   'flooded',
   'maildrop-lost',
   'taken-over',
+  'tls-failed',
 ]);
 
 /**
  * Serves one client until the connection is over and everything it held is released.
  * @param stream made by a transport; it is ended here. To end a session hard, destroy it.
+ * @param options.tls what there is of TLS; without it there is none
  * @param options.signal shutdown: no further command is run; a reply that is being sent, and UPDATE, finish
  * @returns never rejects for anything a client, a mailbox or an authenticator does
  */
@@ -47,7 +54,7 @@ export async function serve(
   stream: Duplex,
   peer: Peer,
   services: SessionServices,
-  options: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal; tls?: TlsOffer | undefined } = {},
 ): Promise<void> {
   const connection = new Connection(stream, patienceOf(services.settings), services.askKernel);
   const stop = () => connection.stop();
@@ -58,7 +65,7 @@ export async function serve(
     options.signal.addEventListener('abort', stop, { once: true });
   }
   try {
-    await new Session(connection, peer, services).run();
+    await new Session(connection, peer, services, options.tls).run();
   } finally {
     options.signal?.removeEventListener('abort', stop);
   }
@@ -81,6 +88,8 @@ class Session {
   private opened: Transaction | undefined;
   private stopLoginDeadline: () => void = () => {};
   private badCommands = 0;
+  /** `TLSv1.3` and the like, for the log. */
+  private protocol: string | undefined;
   private removed = 0;
   /** Why the session ends, once it was decided here. */
   private reason: Reason | undefined;
@@ -89,19 +98,25 @@ class Session {
     private readonly connection: Connection,
     private readonly peer: Peer,
     private readonly services: SessionServices,
+    private readonly tls: TlsOffer | undefined,
   ) {
     this.output = new Output(connection);
     this.log = new SessionLog(services.log, peer.address);
     this.greeting = greet(services.settings);
     this.wire = { connection, output: this.output, log: this.log };
-    this.state = {
+    this.state = this.authorization(false);
+  }
+
+  /** The state at its beginning: the client has said nothing. */
+  private authorization(secure: boolean): Authorization {
+    return {
       state: 'authorization',
-      features: { last: services.settings.last },
-      transport: { secure: false, local: isLocal(peer) },
-      plaintext: services.settings.plaintext,
-      mechanisms: services.settings.saslMechanisms,
-      provable: provableOnce(services),
-      ports: authPorts(services, peer, this.wire),
+      features: { last: this.services.settings.last },
+      transport: { secure, local: isLocal(this.peer), stls: this.tls !== undefined },
+      plaintext: this.services.settings.plaintext,
+      mechanisms: this.services.settings.saslMechanisms,
+      provable: provableOnce(this.services),
+      ports: authPorts(this.services, this.peer, this.wire),
       timestamp: this.greeting.timestamp,
       login: credentials => this.logIn(credentials),
       user: undefined,
@@ -113,6 +128,7 @@ class Session {
     this.stopLoginDeadline = this.connection.deadline(loginTimeout, 'login-timeout');
     let reason: Reason;
     try {
+      if (this.tls?.implicit) await this.startTls(this.tls);
       await sendReply(this.wire, this.greeting.reply);
       reason = await this.converse();
     } catch (error) {
@@ -137,11 +153,33 @@ class Session {
       if (line === undefined) return 'closed';
       const reply = line === 'flooded' ? undefined : await this.answer(line);
       if (reply?.next === 'transaction' && this.opened) this.state = this.opened;
+      if (reply?.next === 'tls' && this.tls) {
+        await this.output.flush();
+        await this.startTls(this.tls);
+      }
       if (reply === undefined || reply.next === 'close' || reply.next === 'update') {
         await this.output.flush();
         return this.reason ?? (reply ? 'quit' : 'flooded');
       }
     }
+  }
+
+  /** RFC 2595 §4 (STLS), RFC 8314 §3: afterwards nothing is left of what was said without TLS. */
+  private async startTls(tls: TlsOffer): Promise<void> {
+    try {
+      const { protocol } = await this.connection.secure(tls);
+      this.protocol = protocol;
+    } catch (error) {
+      if (!(error instanceof HandshakeFailed)) throw error;
+      const { ended } = this.connection;
+      // Our own deadline, or a shutdown, may be what ended it.
+      if (ended === undefined || ended === 'closed') {
+        this.reason = 'tls-failed';
+        this.log.write('info', 'tls-failed', { reason: error.message });
+      }
+      throw new Disconnected(error.message);
+    }
+    this.state = this.authorization(true);
   }
 
   /** The end by an error that leaves nothing to say. */
@@ -172,6 +210,11 @@ class Session {
         : dispatch(transaction, this.state, request));
       this.badCommands = 0;
       if (reply.next === 'update') reply = await this.update(reply);
+      if (reply.next === 'tls') {
+        await this.tls?.ready();
+        // RFC 2595 §4 (STLS): no further commands until TLS is up. Who sends some may be somebody in between.
+        if (this.connection.pending) reply = this.refuseInjection();
+      }
       if (reply.content) {
         await sendMessage(this.wire, reply, reply.content);
         return reply;
@@ -183,6 +226,11 @@ class Session {
     return reply;
   }
 
+  private refuseInjection(): Reply {
+    this.reason = 'stls-injection';
+    return err('nothing may follow STLS before TLS is up', { next: 'close' });
+  }
+
   /** The one place where an error becomes a reply. @throws Disconnected where nothing may be said */
   private failed(error: unknown, keyword: string): Reply {
     if (error instanceof Disconnected) throw error;
@@ -191,7 +239,7 @@ class Session {
     if (error instanceof Unavailable) {
       const { code, fatal } = error;
       // A failed login has its own line in the log.
-      if (this.opened) this.log.failure('unavailable', error, { command: keyword });
+      if (this.opened || keyword === 'STLS') this.log.failure('unavailable', error, { command: keyword });
       if (fatal) this.reason = 'unavailable';
       return err(error.message, { code, ...(fatal && { next: 'close' }) });
     }
@@ -227,7 +275,13 @@ class Session {
     this.opened = beginTransaction(maildrop, this.state);
     const { octets } = this.opened;
     const { messages } = maildrop;
-    this.log.write('info', 'login', { user: account.user, method: credentials.method, messages, octets });
+    this.log.write('info', 'login', {
+      user: account.user,
+      method: credentials.method,
+      messages,
+      octets,
+      tls: this.protocol,
+    });
     // The client may have left while the maildrop was being opened.
     this.connection.mustBeOpen();
     return { messages, octets };

@@ -8,7 +8,7 @@ import { EX, errnoOf, UsageError } from '../errors.js';
 import type { Log } from '../log.js';
 import { ConnectionLimits } from './limits.js';
 import { peerOf } from './peer.js';
-import { type SessionServices, serve } from './session.js';
+import { type SessionServices, serve, type TlsOffer } from './session.js';
 
 /** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
 const KEEPALIVE_AFTER = 60_000;
@@ -22,13 +22,29 @@ export interface TcpOptions {
   readonly onIdle?: { readonly after: number; readonly leave: () => void };
 }
 
+export interface TcpAddress {
+  /** Undefined for all addresses, IPv6 and IPv4. */
+  readonly host: string | undefined;
+  readonly port: number;
+  /** What there is of TLS for those who connect here. */
+  readonly tls?: TlsOffer | undefined;
+}
+
+type TlsOf = (socket: Socket) => TlsOffer | undefined;
+
+/** A connection, and what its listener offers. */
+interface Accepted {
+  readonly socket: Socket;
+  readonly tls: TlsOffer | undefined;
+}
+
 export class TcpServer {
   readonly #servers: Server[] = [];
   readonly #sessions = new Map<Socket, Promise<void>>();
   readonly #draining = new AbortController();
   readonly #limits: ConnectionLimits;
   /** Connections from before `start`; undefined after it. */
-  #waiting: Socket[] | undefined = [];
+  #waiting: Accepted[] | undefined = [];
   #idle: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: TcpOptions) {
@@ -37,14 +53,13 @@ export class TcpServer {
 
   /**
    * Listens on all of these addresses, or on none. Who connects waits for `start`.
-   * @param addresses a `host` of undefined is all addresses, IPv6 and IPv4
    * @returns what the system bound, in the same order
    * @throws UsageError EX_UNAVAILABLE or EX_NOPERM, naming the address
    */
-  async listen(addresses: readonly { host: string | undefined; port: number }[]): Promise<AddressInfo[]> {
+  async listen(addresses: readonly TcpAddress[]): Promise<AddressInfo[]> {
     const bound: AddressInfo[] = [];
     try {
-      for (const { host, port } of addresses) bound.push(await this.#listen(host, port));
+      for (const address of addresses) bound.push(await this.#listen(address));
     } catch (error) {
       await this.close(0);
       throw error;
@@ -52,23 +67,29 @@ export class TcpServer {
     return bound;
   }
 
-  /** Listens on a socket that somebody else has opened. Who connects waits for `start`. */
-  async listenOn(fd: number): Promise<void> {
-    await this.#open(server => server.listen({ fd }));
+  /**
+   * Listens on a socket that somebody else has opened. Who connects waits for `start`.
+   * @param tlsOf what there is of TLS for this connection
+   * @returns the port, of a socket that has one
+   */
+  async listenOn(fd: number, tlsOf: TlsOf): Promise<number | undefined> {
+    const address = (await this.#open(server => server.listen({ fd }), tlsOf)).address();
+    return address !== null && typeof address === 'object' ? address.port : undefined;
   }
 
   /** Serves, from now on: a process that gives up root does so between `listen` and this. */
   start(): void {
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
-    for (const socket of waiting) this.#accept(socket);
+    for (const accepted of waiting) this.#accept(accepted);
     this.#watchIdle();
   }
 
-  async #listen(host: string | undefined, port: number): Promise<AddressInfo> {
+  async #listen({ host, port, tls }: TcpAddress): Promise<AddressInfo> {
     try {
-      const server = await this.#open(opening =>
-        opening.listen({ port, ...(host !== undefined && { host }) }),
+      const server = await this.#open(
+        opening => opening.listen({ port, ...(host !== undefined && { host }) }),
+        () => tls,
       );
       return server.address() as AddressInfo;
     } catch (cause) {
@@ -77,13 +98,14 @@ export class TcpServer {
   }
 
   /** @param listen makes the server listen; rejects with what stops it */
-  async #open(listen: (server: Server) => void): Promise<Server> {
+  async #open(listen: (server: Server) => void, tlsOf: TlsOf): Promise<Server> {
     // allowHalfOpen: a client that sends everything up to QUIT and closes its side still gets its answers.
     const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => {
       // Without a listener, an error of a socket nobody reads from would end the process.
       socket.on('error', () => socket.destroy());
-      if (this.#waiting) this.#waiting.push(socket);
-      else this.#accept(socket);
+      const accepted = { socket, tls: tlsOf(socket) };
+      if (this.#waiting) this.#waiting.push(accepted);
+      else this.#accept(accepted);
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -104,6 +126,8 @@ export class TcpServer {
     const { onIdle } = this.options;
     clearTimeout(this.#idle);
     if (onIdle === undefined || onIdle.after === 0 || this.connections > 0) return;
+    // The end has begun already; a timer would only keep the process.
+    if (this.#draining.signal.aborted) return;
     this.#idle = setTimeout(() => {
       if (this.connections === 0) onIdle.leave();
     }, onIdle.after);
@@ -122,7 +146,7 @@ export class TcpServer {
     const closed = this.#servers.map(server => new Promise<void>(resolve => server.close(() => resolve())));
     this.#draining.abort();
     clearTimeout(this.#idle);
-    for (const socket of this.#waiting ?? []) socket.destroy();
+    for (const { socket } of this.#waiting ?? []) socket.destroy();
     const cut = setTimeout(() => this.cut(), grace);
     await Promise.all(this.#sessions.values());
     clearTimeout(cut);
@@ -134,16 +158,17 @@ export class TcpServer {
     for (const socket of this.#sessions.keys()) socket.destroy();
   }
 
-  #accept(socket: Socket): void {
+  #accept({ socket, tls }: Accepted): void {
     const peer = peerOf(socket);
     const entry = this.#limits.enter(peer.address);
     if ('refused' in entry) {
       this.options.log.write('warn', peer.address, 'refused', { reason: entry.refused });
-      refuse(socket, `-ERR [SYS/TEMP] ${entry.refused}, try again later\r\n`);
+      // A client that expects TLS could make nothing of it.
+      refuse(socket, tls?.implicit ? '' : `-ERR [SYS/TEMP] ${entry.refused}, try again later\r\n`);
       return;
     }
     socket.setKeepAlive(true, KEEPALIVE_AFTER);
-    const session = serve(socket, peer, this.options.services, { signal: this.#draining.signal });
+    const session = serve(socket, peer, this.options.services, { signal: this.#draining.signal, tls });
     this.#sessions.set(
       socket,
       session.finally(() => {

@@ -35,7 +35,7 @@ describe.skipIf(NO_SYSTEMD)('read', () => {
     // Other units of the host have faults of their own.
     const ours = (stdout + stderr).split('\n').filter(line => line.includes('mbox-pop3d'));
     expect({ status, ours }).toEqual({ status: 0, ours: [] });
-    expect(paths).toHaveLength(6);
+    expect(paths).toHaveLength(9);
   });
 
   test.each([
@@ -43,6 +43,7 @@ describe.skipIf(NO_SYSTEMD)('read', () => {
     ['mbox-pop3d-recover.service', 1.5],
     // It must be able to become anybody.
     ['mbox-pop3d-per-user@.service', 2],
+    ['mbox-pop3d-per-user-tls@.service', 2],
     ['mbox-pop3d-per-user-recover.service', 2],
   ])('exposure of %s by systemd-analyze security is at most %d', (name, most) => {
     const output = execFileSync('systemd-analyze', ['security', '--offline=yes', join(UNITS, name)], {

@@ -22,6 +22,7 @@ const OURS = [
   'lib/cli/spool-group',
   'lib/cli/state-dir',
   'lib/cli/stderr-log',
+  'lib/cli/tls',
   'lib/config',
   'lib/errors',
   'lib/host/hashing-gate',

@@ -5,7 +5,9 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
 import { onTestFinished } from 'vitest';
+import { tlsConnect } from './tls/certificates.js';
 
 const END = Buffer.from('\r\n.\r\n');
 
@@ -48,6 +50,20 @@ export class Pop3Client {
     await once(socket, 'connect');
     if (options.reading !== false) client.read();
     return client;
+  }
+
+  /** A client over a socket of the caller's, under TLS for instance. */
+  static over(socket: Socket): Pop3Client {
+    const client = new Pop3Client(socket);
+    client.read();
+    return client;
+  }
+
+  /** Does STLS (RFC 2595 §4), and goes on under TLS. The certificate may be any. */
+  async stls(options: ConnectionOptions = {}): Promise<Pop3Client> {
+    await this.ok('STLS');
+    this.socket.removeAllListeners();
+    return Pop3Client.over(await tlsConnect({ socket: this.socket }, options));
   }
 
   /** Connects and reads the greeting. */

@@ -75,6 +75,16 @@ export class Running {
       .map(address => Number(/:(\d+)$/.exec(address)![1]));
   }
 
+  /** Ports with TLS from the first octet, once it says that it is ready. */
+  async tlsPorts(): Promise<number[]> {
+    const ready = () =>
+      /^mbox-pop3d (?:demo, )?ready[^\n]*, TLS on ([^\n,]*)(?:,[^\n]*)?\n/.exec(this.#stdout);
+    await this.until(() => ready() !== null);
+    return ready()![1]!
+      .split(' ')
+      .map(address => Number(/:(\d+)$/.exec(address)![1]));
+  }
+
   async port(): Promise<number> {
     return (await this.ports())[0]!;
   }

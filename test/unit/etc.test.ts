@@ -17,7 +17,7 @@ const PROGRAM = `/usr/lib/node_modules/mbox-pop3d/${bin['mbox-pop3d']}`;
 const lines = (name: string) => read(name).split('\n');
 
 test('they are part of the package', () => {
-  expect(files).toHaveLength(11);
+  expect(files).toHaveLength(15);
   expect(shipped).toContain('etc');
 });
 
@@ -31,28 +31,32 @@ test.each(files)('%s: every option exists', name => {
 });
 
 test('inetd.conf: each line has seven fields and the absolute path of the program', () => {
-  const services = lines('etc/inetd.conf.example').filter(line => /^#?pop3 /.test(line));
-  expect(services).toHaveLength(2);
+  const services = lines('etc/inetd.conf.example').filter(line => /^#?pop3s? /.test(line));
+  expect(services).toHaveLength(4);
   expect(services.filter(line => line.startsWith('pop3'))).toHaveLength(1);
   for (const line of services) {
     const [, type, protocol, wait, user, server, argv0, program] = line.split(' ');
     expect([type, protocol, user, server, argv0]).toEqual(['stream', 'tcp', 'root', '/usr/bin/node', 'node']);
     expect(wait).toMatch(/^(nowait\.\d+|wait)$/);
     expect(program).toBe(PROGRAM);
+    expect(line.includes(' --tls ')).toBe(line.startsWith('#pop3s '));
   }
 });
 
-test('xinetd.d: the same program and flags as in inetd.conf', () => {
+test.each([
+  ['pop3', 'pop3 '],
+  ['pop3s', '#pop3s '],
+])('xinetd.d/%s: the same program and flags as in inetd.conf', (name, start) => {
   const flags = /mbox-pop3d\.js (--.*)$/;
-  const [inetd] = lines('etc/inetd.conf.example').filter(line => line.startsWith('pop3 '));
-  const args = lines('etc/xinetd.d/pop3').find(line => line.includes('server_args'));
+  const [inetd] = lines('etc/inetd.conf.example').filter(line => line.startsWith(start));
+  const args = lines(`etc/xinetd.d/${name}`).find(line => /^\s+server_args /.test(line));
   expect(args).toContain(`= ${PROGRAM} `);
   expect(flags.exec(args!)?.[1]).toBe(flags.exec(inetd!)?.[1]);
 });
 
 test('units: one program, one set of restrictions, a directory for each model', () => {
   const services = files.filter(name => name.endsWith('.service'));
-  expect(services).toHaveLength(4);
+  expect(services).toHaveLength(5);
   const restrictions = services.map(name => {
     const text = read(name);
     return text.slice(text.indexOf('# Only the spool'), text.indexOf('SystemCallFilter=~'));

@@ -27,7 +27,7 @@ describe('statusLine', () => {
 
 test('RFC 2449 §5: capabilities before login are there after it', async () => {
   const context = {
-    transport: { secure: false, local: true },
+    transport: { secure: false, stls: false, local: true },
     plaintext: 'always',
     mechanisms: 'auto',
     provable: async () => ({ all: new Set(['CRAM-MD5'] as const), some: new Set<ProofMethod>() }),

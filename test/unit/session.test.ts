@@ -62,7 +62,7 @@ test('C9: CAPA lists what works, and nothing else is there', async () => {
   await session.ask('CAPA');
   await session.until(received => received.endsWith('\r\n.\r\n'));
   const words = session.received.split(/[\s]+/);
-  expect([...authorization.keys()]).toEqual(['USER', 'PASS', 'APOP', 'AUTH', 'CAPA', 'QUIT']);
+  expect([...authorization.keys()]).toEqual(['USER', 'PASS', 'APOP', 'AUTH', 'CAPA', 'STLS', 'QUIT']);
   expect([...transaction.keys()].filter(verb => words.includes(verb))).toEqual(['UIDL', 'TOP']);
   await session.logIn();
   for (const verb of ['XTND', 'MDEF', 'EUIDL', 'XSENDER', 'LANG', 'UTF8', 'STLS', 'AUTH', 'LAST', 'RPOP']) {
