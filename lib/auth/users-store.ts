@@ -119,7 +119,7 @@ async function writeBeside(path: string, text: string, like: Stats, copyMode: bo
     const { uid, gid } = await file.stat();
     if (uid !== like.uid || gid !== like.gid) await file.chown(like.uid, like.gid);
     // After chown(2), which clears bits. Before the content: it is never readable for more people.
-    await file.chmod(copyMode ? like.mode & 0o7777 : 0o600);
+    await file.chmod(copyMode ? like.mode & 0o777 : 0o600);
     await file.writeFile(text, 'latin1');
     await file.sync();
     return temporary;

@@ -60,6 +60,43 @@ testWith(
   },
 );
 
+/** What a sysadmin types; ASCII, which no client prepares into something else. */
+const SECRET = 'correct-horse';
+
+testWith(
+  ['mpop'],
+  'one password, stored as add stores it, serves SCRAM-SHA-256, PLAIN and USER',
+  async () => {
+    const places = servePlaces({ alice: messages(1).join('') });
+    const users = join(places.root, 'users');
+    const { uid, gid } = statSync(places.mailbox('alice'));
+    expect((await user(['remove', 'alice', '--users', users])).code).toBe(0);
+    const owner = ['--uid', `${uid}`, '--gid', `${gid}`];
+    expect((await user(['add', 'alice', '--users', users, ...owner], `${SECRET}\n`)).code).toBe(0);
+    const { server, port } = await serving(places);
+    for (const method of ['scram-sha-256', 'plain', 'user']) {
+      const inbox = join(scratchDir(), 'inbox');
+      const rc = `${inbox}.rc`;
+      const lines = [
+        ...[
+          'account default',
+          'host 127.0.0.1',
+          `port ${port}`,
+          'user alice',
+          `password ${SECRET}`,
+          'tls off',
+        ],
+        ...[`auth ${method}`, `uidls_file ${inbox}.uidls`, `delivery mbox ${inbox}`, 'keep on'],
+      ];
+      writeFileSync(rc, lines.map(line => `${line}\n`).join(''), { mode: 0o600 });
+      await mustRun('mpop', ['-q', '-C', rc], { env: { HOME: places.root } });
+      expect(readFileSync(inbox, 'latin1')).toContain('\nSubject: message 1\n');
+    }
+    const methods = [...server.stderr().matchAll(/ login user=alice method=(\S+)/g)].map(match => match[1]);
+    expect(methods).toEqual(['SCRAM-SHA-256', 'PLAIN', 'USER']);
+  },
+);
+
 for (const scheme of WRITABLE_SCHEMES.keys()) {
   testWith(['doveadm'], `Dovecot reads ${scheme} as we write it`, async () => {
     const users = join(scratchDir(), 'users');
