@@ -11,6 +11,5 @@ export default defineConfig({
     pool: 'forks',
     // A mail system has ports, queues and processes of its own.
     fileParallelism: false,
-    passWithNoTests: true,
   },
 });
