@@ -1,4 +1,7 @@
-/** `mbox-pop3d deliver` as the local mailer of a real sendmail; flags and arguments are those of the manual page. */
+/**
+ * `mbox-pop3d deliver` as the local mailer of a real sendmail; flags and arguments are those of the manual
+ * page. The limits on the load are out of the way: above them sendmail only queues.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -36,6 +39,8 @@ define(\`STATUS_FILE', \`')dnl
 define(\`confPID_FILE', \`${host.root}/pid')dnl
 define(\`confSERVICE_SWITCH_FILE', \`${services}')dnl
 FEATURE(\`nocanonify')dnl
+define(\`confQUEUE_LA', \`1000')dnl
+define(\`confDELAY_LA', \`1000')dnl
 LOCAL_DOMAIN(\`example.test')dnl
 ${example(`${host.deliver} ${flags}`)}MAILER(local)dnl
 `,
