@@ -16,6 +16,7 @@ import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
 import { type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
+import { PlanJournal } from './plan-journal.js';
 import { logRecovery, recover } from './recovery.js';
 import { userStateDir } from './user-state-dir.js';
 
@@ -128,16 +129,17 @@ async function finishInterrupted(
   { io, log }: DeliveryDeps,
   { stateDir, owner }: DeliverySettings,
 ): Promise<void> {
-  const journal = new Journal(io, userStateDir(stateDir, user), owner, true);
+  const place = { io, dir: userStateDir(stateDir, user), owner, dirIsGiven: true };
+  const [redo, plan] = [new Journal(place), new PlanJournal(place)];
   try {
-    if (!(await isReachable(journal))) return;
-    logRecovery(log, user, await recover(access.file, journal, () => access.mustBeIntact()));
+    if (!(await isReachable(redo)) || !(await isReachable(plan))) return;
+    logRecovery(log, user, await recover(access.file, { redo, plan }, () => access.mustBeIntact()));
   } finally {
-    await journal.close();
+    await redo.close().finally(() => plan.close());
   }
 }
 
-async function isReachable(journal: Journal): Promise<boolean> {
+async function isReachable(journal: Journal | PlanJournal): Promise<boolean> {
   try {
     await journal.read();
     return true;

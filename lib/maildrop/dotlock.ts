@@ -14,6 +14,7 @@ import { basename, dirname, join } from 'node:path';
 import lockfile from 'proper-lockfile';
 import { errnoOf } from '../errors.js';
 import type { Host } from '../host/host.js';
+import { isNoRoom } from './io.js';
 import { inspectDotlock, type LockSighting, sameSighting } from './stale-dotlock.js';
 
 // A write past the limit on the size of files must fail with EFBIG. Node.js ignores the signal that comes
@@ -152,7 +153,7 @@ export class Dotlock {
     try {
       try {
         fs.fchmodSync(fd, 0o644); // Whatever our umask: others must be able to read the pid.
-        fs.writeSync(fd, `${process.pid}:${hostname()}\n`);
+        sign(fd);
         // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
         const failure = failureOf(() => fs.linkSync(temporary, this.path));
         const made = fs.fstatSync(fd, { bigint: true });
@@ -269,4 +270,16 @@ function taken(message: string): Error {
 
 function busy(message: string, cause?: unknown): Error {
   return Object.assign(new Error(message, { cause }), { code: 'EBUSY' });
+}
+
+/**
+ * Says whose lock it is. On a full disk it does not, and is a lock all the same, stale only when old: else
+ * nobody could log in to delete what fills the disk.
+ */
+function sign(fd: number): void {
+  try {
+    fs.writeSync(fd, `${process.pid}:${hostname()}\n`);
+  } catch (error) {
+    if (!isNoRoom(error)) throw error;
+  }
 }

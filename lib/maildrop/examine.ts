@@ -17,6 +17,7 @@ import { STALE_AFTER } from './dotlock.js';
 import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
 import { changeBetween, MailboxFile } from './mailbox-file.js';
+import { PlanJournal } from './plan-journal.js';
 import { readRecord, sessionLockPath } from './session-lock.js';
 import { inspectDotlock, type LockSighting } from './stale-dotlock.js';
 
@@ -47,7 +48,7 @@ export async function examine(subject: Examined): Promise<Finding[]> {
     ...(await examineLeftovers(path)),
     ...(await examineKernelLocks(subject, path)),
     ...(await examineSession(subject, path)),
-    ...(await examineJournal(subject)),
+    ...(await examineJournals(subject)),
   ];
 }
 
@@ -216,32 +217,34 @@ async function examineSession({ io, runtimeDir }: Examined, mailbox: string): Pr
   }
 }
 
-async function examineJournal({ io, stateDir, user, owner }: Examined): Promise<Finding[]> {
+async function examineJournals({ io, stateDir, user, owner }: Examined): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const journal = new Journal(io, stateDir, owner, true);
-  try {
-    const state = await journal.read();
-    if (state.is === 'committed') {
+  const place = { io, dir: stateDir, owner, dirIsGiven: true };
+  for (const journal of [new Journal(place), new PlanJournal(place)]) {
+    try {
+      const state = await journal.read();
+      if (state.is === 'committed') {
+        findings.push({
+          what: `${journal.path}: an UPDATE that was not finished (or is going on)`,
+          remedy: `if no session is: the next login finishes it. Or: mbox-pop3d recover ${user}`,
+        });
+      } else if ('reason' in state) {
+        findings.push({
+          what: `${journal.path} is not a journal to act on: ${state.reason}`,
+          remedy: `mbox-pop3d recover ${user} says what becomes of it`,
+        });
+      }
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
       findings.push({
-        what: `${journal.path}: an UPDATE that was not finished (or is going on)`,
-        remedy: `if no session is: the next login finishes it. Or: mbox-pop3d recover ${user}`,
+        what: `${journal.path}: ${errnoOf(error)}`,
+        remedy: 'run the check as root, or as the owner of the state directory',
       });
-    } else if (state.is !== 'none') {
-      findings.push({
-        what: `${journal.path} is not a journal to act on: ${state.reason}`,
-        remedy: `mbox-pop3d recover ${user} says what becomes of it`,
-      });
+    } finally {
+      await journal.close();
     }
-  } catch (error) {
-    if (errnoOf(error) === undefined) throw error;
-    findings.push({
-      what: `${journal.path}: ${errnoOf(error)}`,
-      remedy: 'run the check as root, or as the owner of the state directory',
-    });
-  } finally {
-    await journal.close();
   }
-  const aside = (await list(stateDir)).filter(name => /^journal\.(?!new$)/.test(name));
+  const aside = (await list(stateDir)).filter(name => /^journal\.(?!new$|plan$)/.test(name));
   for (const name of aside) {
     findings.push({
       what: `${join(stateDir, name)}: kept for you when an update could not be finished`,

@@ -93,6 +93,11 @@ export const nodeIo: SpoolIo = {
   setTimes: (fd, atimeNs, mtimeNs) => futimes(fd, Number(atimeNs) / 1e9, Number(mtimeNs) / 1e9),
 };
 
+/** Whether a call failed because a disk, a quota or a limit on the size of files is full. */
+export function isNoRoom(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(errnoOf(error) ?? '');
+}
+
 /** Runs a call again for as long as a signal interrupts it. */
 async function uninterrupted<T>(call: () => Promise<T>): Promise<T> {
   for (;;) {

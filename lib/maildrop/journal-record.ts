@@ -38,6 +38,8 @@ export interface JournalPlan {
 
 export type JournalState =
   | { readonly is: 'none' }
+  /** Being made, or being written when its writer was killed: never committed, and of no use to anyone. */
+  | { readonly is: 'unready' | 'uncommitted' }
   | { readonly is: 'torn' | 'newer' | 'foreign'; readonly reason: string }
   | { readonly is: 'committed'; readonly header: JournalHeader; readonly phase: 1 | 2 };
 
@@ -93,6 +95,8 @@ async function writeTable(io: SpoolIo, fd: number, plan: JournalPlan): Promise<U
 export async function readRecord(io: SpoolIo, fd: number, size: number): Promise<JournalState> {
   const head = Buffer.alloc(2 * SECTOR);
   await readFully(io, fd, head, HEADER_AT);
+  // It is written last, and is on the disk before anything is carried out.
+  if (head.subarray(0, SECTOR).every(octet => octet === 0)) return { is: 'uncommitted' };
   const header = decodeHeader(head.subarray(0, SECTOR));
   if (header === 'newer') return { is: 'newer', reason: 'it was written by a newer version' };
   if (header === 'torn') return { is: 'torn', reason: 'its header was never completed' };

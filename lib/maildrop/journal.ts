@@ -7,30 +7,36 @@
  * no path: the mailbox is found by the user's name, so a forged one can harm only its owner.
  */
 import { constants } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
-import { type FileStat, type SpoolIo, syncDirectory, writeFully } from './io.js';
-import { encodePhase, type JournalHeader, PHASE_AT } from './journal-format.js';
+import { readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
+import {
+  exists,
+  isNamed,
+  type JournalPlace,
+  makeDirectory,
+  openJournalFile,
+  renameAside,
+  secureFile,
+} from './journal-file.js';
+import { encodePhase, type JournalHeader, PHASE_AT, SECTOR } from './journal-format.js';
 import { type JournalPlan, type JournalState, readRecord, writeRecord } from './journal-record.js';
-import { octetsOf } from './ranges.js';
 
 /** Throws when what was read must not be committed. */
 export type Verify = () => Promise<void>;
 
+/** What the file holds from its making until its name is durable. */
+const UNREADY = Buffer.alloc(SECTOR, 'mbox-pop3d: this journal is being made\n');
+
+const NEW = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+
 export class Journal {
   readonly #path: string;
   #fd: number | undefined;
+  #dirIsMade = false;
 
-  constructor(
-    private readonly io: SpoolIo,
-    /** `STATE/USER`; made when first needed. */
-    private readonly dir: string,
-    /** Who may own the file besides ourselves. */
-    private readonly owner: number,
-    /** Whether root has made `dir` and its name durable: then its parent is none of our business. */
-    private readonly dirIsGiven = false,
-  ) {
-    this.#path = join(dir, 'journal');
+  constructor(private readonly place: JournalPlace) {
+    this.#path = join(place.dir, 'journal');
   }
 
   get path(): string {
@@ -46,31 +52,56 @@ export class Journal {
   async close(): Promise<void> {
     const fd = this.#fd;
     this.#fd = undefined;
-    if (fd !== undefined) await this.io.close(fd);
+    if (fd !== undefined) await this.place.io.close(fd);
   }
 
   /** Opens what is there and says what it is, having read and checked all of it. */
   async read(): Promise<JournalState> {
-    const { io } = this;
+    const { io } = this.place;
     if (this.#fd === undefined) {
-      const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-      try {
-        this.#fd = await io.open(this.#path, flags);
-      } catch (error) {
-        if (errnoOf(error) === 'ENOENT') return { is: 'none' };
-        if (errnoOf(error) === 'ELOOP') return { is: 'foreign', reason: 'it is a symbolic link' };
-        throw error;
-      }
+      const opened = await openJournalFile(this.place, this.#path);
+      if ('missing' in opened) return { is: 'none' };
+      if ('foreign' in opened) return { is: 'foreign', reason: opened.foreign };
+      this.#fd = opened.fd;
     }
-    const stat = await io.fstat(this.fd);
-    const reason = this.#whyForeign(stat);
-    if (reason !== undefined) {
-      // Closed, so that nothing is ever written to it either.
-      await this.close();
-      return { is: 'foreign', reason };
+    const { size } = await io.fstat(this.fd);
+    if (size === 0) return { is: 'none' };
+    if (await this.#isUnready(size)) return { is: 'unready' };
+    return readRecord(io, this.fd, size);
+  }
+
+  /**
+   * Makes an empty journal, durably, so that an UPDATE has to write no more than its plan. Does nothing when
+   * there is one. A crash leaves none, or one that says that it is not ready: an empty one is one whose
+   * name is durable, which is what an UPDATE rests on.
+   */
+  async prepare(): Promise<void> {
+    if (await this.#openExisting()) return;
+    await this.#makeDirectory();
+    const { io } = this.place;
+    const temporary = `${this.#path}.new`;
+    const fd = await io.open(temporary, NEW, 0o600);
+    let placed = false;
+    try {
+      await writeFully(io, fd, UNREADY, 0);
+      await io.sync(fd);
+      await io.rename(temporary, this.#path);
+      placed = true;
+      this.#fd = fd;
+      await this.complete();
+    } catch (error) {
+      this.#fd = undefined;
+      await io.close(fd);
+      await this.#drop(error, () => io.unlink(placed ? this.#path : temporary));
+      throw error;
     }
-    if (stat.size === 0) return { is: 'none' };
-    return readRecord(io, this.fd, stat.size);
+  }
+
+  /** Goes on where `prepare` was cut off, which left a journal that is `unready`. */
+  async complete(): Promise<void> {
+    await this.#makeDirectory();
+    await syncDirectory(this.place.io, this.place.dir);
+    await this.place.io.truncate(this.fd, 0);
   }
 
   /**
@@ -83,14 +114,14 @@ export class Journal {
   async commit(plan: JournalPlan, verify: Verify): Promise<JournalHeader> {
     if (!(await this.#openExisting())) return this.#create(plan, verify);
     try {
-      const header = await writeRecord(this.io, this.fd, plan);
+      const header = await writeRecord(this.place.io, this.fd, plan);
       await verify();
-      await this.io.sync(this.fd);
+      await this.place.io.sync(this.fd);
       return header;
     } catch (error) {
       await this.#drop(error, async () => {
-        await this.io.truncate(this.fd, 0);
-        await this.io.sync(this.fd);
+        await this.place.io.truncate(this.fd, 0);
+        await this.place.io.sync(this.fd);
       });
       throw error;
     }
@@ -101,10 +132,9 @@ export class Journal {
    * of which leads to the same mailbox.
    */
   async replace(plan: JournalPlan, verify: Verify): Promise<JournalHeader> {
-    const { io } = this;
+    const { io, dir } = this.place;
     const temporary = `${this.#path}.new`;
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
-    const fd = await io.open(temporary, flags, 0o600);
+    const fd = await io.open(temporary, NEW, 0o600);
     let header: JournalHeader;
     let placed = false;
     try {
@@ -113,7 +143,7 @@ export class Journal {
       await io.sync(fd);
       await io.rename(temporary, this.#path);
       placed = true;
-      await syncDirectory(io, this.dir);
+      await syncDirectory(io, dir);
     } catch (error) {
       await io.close(fd);
       if (!placed) await this.#drop(error, () => io.unlink(temporary));
@@ -125,106 +155,76 @@ export class Journal {
     return header;
   }
 
-  /**
-   * Makes durable what `read` found. Whoever wrote it may have been killed before its fsync(2), or because
-   * that failed: then what we read is in memory only, and marked as if it were not, so that another
-   * fsync(2) alone would prove nothing. Each octet is written over itself, which no crash can tear.
-   */
-  async secure(): Promise<void> {
-    const { size } = await this.io.fstat(this.fd);
-    let at = 0;
-    for await (const octets of octetsOf(this.io, [{ fd: this.fd, start: 0, end: size }])) {
-      await writeFully(this.io, this.fd, octets, at);
-      at += octets.length;
-    }
-    await this.io.sync(this.fd);
-    await syncDirectory(this.io, this.dir);
+  /** Makes durable what `read` found. */
+  secure(): Promise<void> {
+    return secureFile(this.place, this.fd);
   }
 
   /** Records, durably, that the redo octets are on the disk and the mailbox may be cut. */
   async beginCut(header: JournalHeader): Promise<void> {
     const phase = encodePhase(header.nonce);
-    await writeFully(this.io, this.fd, phase, PHASE_AT);
+    await writeFully(this.place.io, this.fd, phase, PHASE_AT);
     try {
-      await this.io.sync(this.fd);
+      await this.place.io.sync(this.fd);
     } catch {
       // The state of the sector is unknown now (fsync(2)): written again, and believed once more only.
-      await writeFully(this.io, this.fd, phase, PHASE_AT);
-      await this.io.sync(this.fd);
+      await writeFully(this.place.io, this.fd, phase, PHASE_AT);
+      await this.place.io.sync(this.fd);
     }
   }
 
   /** The plan is carried out. Not synced: a journal that comes back finds no marker and does nothing. */
   async finish(): Promise<void> {
-    await this.io.truncate(this.fd, 0);
+    await this.place.io.truncate(this.fd, 0);
   }
 
   /** Keeps the file under another name, for a human. @returns its path */
   async setAside(why: string): Promise<string> {
     await this.close();
-    for (let n = 1; ; n++) {
-      const aside = `${this.#path}.${why}${n === 1 ? '' : `.${n}`}`;
-      if (await exists(this.io, aside)) continue;
-      await this.io.rename(this.#path, aside);
-      await syncDirectory(this.io, this.dir);
-      return aside;
-    }
+    return renameAside(this.place, this.#path, why);
   }
 
   /** @returns false when there is none */
   async #openExisting(): Promise<boolean> {
-    const { io } = this;
-    if (this.#fd !== undefined) {
-      // Open since login: an empty one may have been removed meanwhile, and what has no name is lost.
-      const named = await io.lstat(this.#path).catch(error => {
-        if (errnoOf(error) === 'ENOENT') return undefined;
-        throw error;
-      });
-      const ours = await io.fstat(this.#fd);
-      if (named?.dev === ours.dev && named.ino === ours.ino) return true;
-      await this.close();
+    // Open since login: an empty one may have been removed meanwhile, and what has no name is lost.
+    if (this.#fd !== undefined && !(await isNamed(this.place.io, this.#path, this.#fd))) await this.close();
+    if (this.#fd === undefined) {
+      const opened = await openJournalFile(this.place, this.#path);
+      if ('missing' in opened) return false;
+      if ('foreign' in opened) throw new Error(`${this.#path} is not ours: ${opened.foreign}`);
+      this.#fd = opened.fd;
     }
-    const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-    try {
-      this.#fd = await io.open(this.#path, flags);
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error;
-      return false;
-    }
-    const reason = this.#whyForeign(await io.fstat(this.#fd));
-    if (reason !== undefined) throw new Error(`${this.#path} is not ours: ${reason}`);
+    const { size } = await this.place.io.fstat(this.fd);
+    if (await this.#isUnready(size)) await this.complete();
     return true;
   }
 
-  /**
-   * The first journal of a mailbox. It gets its name whole, so that an empty journal is one that was
-   * finished, whose name is durable: one made and left by a crash would pass for it.
-   */
+  async #isUnready(size: number): Promise<boolean> {
+    if (size !== SECTOR) return false;
+    const octets = Buffer.alloc(SECTOR);
+    await readFully(this.place.io, this.fd, octets, 0);
+    return octets.equals(UNREADY);
+  }
+
+  async #makeDirectory(): Promise<void> {
+    if (!this.#dirIsMade) await makeDirectory(this.place);
+    this.#dirIsMade = true;
+  }
+
+  /** The first journal of a mailbox for which none could be prepared. It gets its name whole. */
   async #create(plan: JournalPlan, verify: Verify): Promise<JournalHeader> {
-    const { io } = this;
-    if (!this.dirIsGiven) {
-      await makeDirectory(io, this.dir);
-      // Also if it was there: whoever made it may have been killed before this.
-      await syncDirectory(io, dirname(this.dir));
-    }
+    const { io, dir } = this.place;
+    await this.#makeDirectory();
     try {
       return await this.replace(plan, verify);
     } catch (error) {
       await this.#drop(error, async () => {
         if (!(await exists(io, this.#path))) return;
         await io.unlink(this.#path);
-        await syncDirectory(io, this.dir);
+        await syncDirectory(io, dir);
       });
       throw error;
     }
-  }
-
-  #whyForeign(stat: FileStat): string | undefined {
-    if (stat.kind !== 'file') return 'it is not a regular file';
-    if (stat.nlink !== 1) return `it has ${stat.nlink} links`;
-    if (stat.uid !== this.owner && stat.uid !== process.geteuid?.()) return `it is owned by uid ${stat.uid}`;
-    if ((stat.mode & 0o022) !== 0) return 'others may write it';
-    return undefined;
   }
 
   /** Undoes an uncommitted journal. @throws AggregateError when the disk refuses that, too */
@@ -237,17 +237,12 @@ export class Journal {
   }
 }
 
-async function exists(io: SpoolIo, path: string): Promise<boolean> {
+/** Whether a directory has a journal with anything in it. */
+export async function holdsJournal(io: SpoolIo, dir: string): Promise<boolean> {
   try {
-    await io.lstat(path);
-    return true;
+    return (await io.lstat(join(dir, 'journal'))).size > 0;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;
     throw error;
   }
-}
-
-/** mkdir(2) of one directory, unless it is there. */
-async function makeDirectory(io: SpoolIo, path: string): Promise<void> {
-  if (!(await exists(io, path))) await io.mkdir(path, 0o700);
 }

@@ -36,7 +36,9 @@ export interface MaildropOptions {
   readonly readOnly: boolean;
   /** @throws Disconnected when another session has taken the maildrop over */
   readonly beginUpdate: () => void;
-  /** Gives back the mailbox file, the journal and all locks. */
+  /** Sees that what an UPDATE may need in `STATE/USER` is there, as far as it can. Never throws. */
+  readonly prepare: () => Promise<void>;
+  /** Gives back the mailbox file, the journals and all locks. */
   readonly release: () => Promise<void>;
   readonly onDiskFailure: () => void;
 }
@@ -47,6 +49,7 @@ export class MboxMaildrop implements Maildrop {
   /** Marked message-numbers, each with the digest of what the client asked to delete. */
   readonly #marked = new Map<number, string>();
   #uniqueIds: Promise<readonly string[]> | undefined;
+  #prepared: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -67,6 +70,8 @@ export class MboxMaildrop implements Maildrop {
 
   async mark(n: number): Promise<void> {
     if (this.options.readOnly) throw new Unavailable('SYS/PERM', 'this maildrop is read-only');
+    this.#prepared ??= this.options.prepare();
+    await this.#prepared;
     const { start, end } = this.snapshot.index.extent(n);
     this.#marked.set(n, await this.#digest(n, start, end));
   }

@@ -5,19 +5,22 @@
  */
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf, Unavailable } from '../errors.js';
+import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import { NotMbox } from '../mbox/scanner.js';
 import type { Account, Holder, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { SpoolIo } from './io.js';
-import { Journal } from './journal.js';
+import { holdsJournal, Journal } from './journal.js';
+import type { JournalPlace } from './journal-file.js';
 import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
 import { changeBetween } from './mailbox-file.js';
 import { MboxMaildrop, type Snapshot } from './maildrop.js';
-import { logRecovery, type RecoveryReport, recover } from './recovery.js';
+import type { PlanLayout } from './plan-format.js';
+import { holdsPlan, PlanJournal, USUAL_LAYOUTS } from './plan-journal.js';
+import { type Journals, logRecovery, type RecoveryReport, recover } from './recovery.js';
 import { DiskFailure } from './redo.js';
 import { lockSession, type SessionLock } from './session-lock.js';
 import { Takeover } from './takeover.js';
@@ -55,6 +58,8 @@ export interface MaildropDeps {
    * the session.
    */
   readonly becomeOwner?: ((account: Account) => Promise<void>) | undefined;
+  /** How much of the disk is set aside for each user who deletes; tests take less. */
+  readonly planLayouts?: readonly PlanLayout[] | undefined;
   /** See `DotlockOptions`. */
   readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
 }
@@ -97,26 +102,27 @@ export class Spool {
   async open(account: Account, peer: Peer, holder: Holder): Promise<Maildrop> {
     const { deps, settings } = this;
     const mailboxPath = join(await resolveSpool(settings.spool), account.user);
-    const journal = this.#journalOf(account);
+    const journals = this.#journalsOf(account);
     const locking = { ...deps, dir: settings.runtimeDir, takeover: this.#takeover };
     const session = await lockSession(locking, mailboxPath, { account, peer, holder });
     let access: MailboxAccess | undefined;
-    const release = () => this.#giveBack(journal, access, session);
+    const release = () => this.#giveBack(journals, access, session);
     try {
       await deps.becomeOwner?.(account);
       access = await this.#openLocked(account);
       const lockedAt = performance.now();
-      await this.#finishInterrupted(account, access, journal);
+      await this.#finishInterrupted(account, access, journals);
       if (access === undefined) return new EmptyMaildrop(release);
       const snapshot = await takeSnapshot(access);
       this.#scheduleYield(access, lockedAt);
       const memory = new UniqueIdMemory(deps.io, userStateDir(settings.stateDir, account.user));
       return new MboxMaildrop(
         snapshot,
-        { journal, memory },
+        { journals, memory },
         {
           readOnly: settings.readOnly,
           beginUpdate: () => session.beginUpdate(),
+          prepare: () => this.#prepare(account, journals),
           release,
           onDiskFailure: deps.onDiskFailure ?? (() => {}),
         },
@@ -133,20 +139,20 @@ export class Spool {
    * @throws Unavailable when the mailbox cannot be opened or locked
    */
   async recover(account: Account): Promise<RecoveryReport> {
-    const journal = this.#journalOf(account);
+    const journals = this.#journalsOf(account);
     let access: MailboxAccess | undefined;
     try {
       await resolveSpool(this.settings.spool);
       await this.deps.becomeOwner?.(account);
       access = await this.#openLocked(account);
-      const report = await recoverUnder(access, journal);
+      const report = await recoverUnder(access, journals);
       logRecovery(this.deps.log, account.user, report);
       return report;
     } catch (error) {
       if (error instanceof DiskFailure) this.deps.onDiskFailure?.();
       throw asUnavailable(error);
     } finally {
-      await this.#giveBack(journal, access);
+      await this.#giveBack(journals, access);
     }
   }
 
@@ -156,20 +162,36 @@ export class Spool {
     const found: string[] = [];
     for (const entry of await readdir(this.settings.stateDir, { withFileTypes: true })) {
       if (!entry.isDirectory()) continue;
-      try {
-        const { size } = await io.lstat(join(this.settings.stateDir, entry.name, 'journal'));
-        if (size > 0) found.push(userOfStateDir(entry.name));
-      } catch (error) {
-        if (errnoOf(error) !== 'ENOENT') throw error;
+      const dir = join(this.settings.stateDir, entry.name);
+      if ((await holdsJournal(io, dir)) || (await holdsPlan(io, dir))) {
+        found.push(userOfStateDir(entry.name));
       }
     }
     return found.sort();
   }
 
-  #journalOf(account: Account): Journal {
+  #journalsOf(account: Account): Journals {
     const { deps, settings } = this;
-    const dir = userStateDir(settings.stateDir, account.user);
-    return new Journal(deps.io, dir, settings.ownerOf(account), deps.becomeOwner !== undefined);
+    const place: JournalPlace = {
+      io: deps.io,
+      dir: userStateDir(settings.stateDir, account.user),
+      owner: settings.ownerOf(account),
+      dirIsGiven: deps.becomeOwner !== undefined,
+    };
+    const plan = new PlanJournal(place, deps.planLayouts ?? USUAL_LAYOUTS);
+    return { redo: new Journal(place), plan };
+  }
+
+  /**
+   * Makes both journals at the first deletion. That this fails on a full disk is no reason to refuse it: the
+   * last messages need none, and there may be room by the time of UPDATE.
+   */
+  async #prepare({ user }: Account, { redo, plan }: Journals): Promise<void> {
+    for (const journal of [plan, redo]) {
+      await journal.prepare().catch(error => {
+        this.deps.log.write('debug', '-', 'journal-not-prepared', { user, reason: String(error) });
+      });
+    }
   }
 
   #openLocked(account: Account): Promise<MailboxAccess | undefined> {
@@ -188,8 +210,8 @@ export class Spool {
    * Gives back everything a session holds, also when one of them fails: close(2) frees the descriptor
    * whatever it says, and what had to be on the disk was synced before, so the client is told nothing.
    */
-  async #giveBack(journal: Journal, access?: MailboxAccess, session?: SessionLock): Promise<void> {
-    const steps = [() => journal.close(), () => access?.close(), () => session?.release()];
+  async #giveBack({ redo, plan }: Journals, access?: MailboxAccess, session?: SessionLock): Promise<void> {
+    const steps = [() => redo.close(), () => plan.close(), () => access?.close(), () => session?.release()];
     for (const step of steps) {
       try {
         await step();
@@ -203,14 +225,14 @@ export class Spool {
   async #finishInterrupted(
     account: Account,
     access: MailboxAccess | undefined,
-    journal: Journal,
+    journals: Journals,
   ): Promise<void> {
     if (!this.settings.readOnly) {
-      logRecovery(this.deps.log, account.user, await recoverUnder(access, journal));
+      logRecovery(this.deps.log, account.user, await recoverUnder(access, journals));
       return;
     }
-    const state = await journal.read();
-    if (state.is !== 'committed' && state.is !== 'newer') return;
+    const states = [await journals.redo.read(), await journals.plan.read()];
+    if (!states.some(({ is }) => is === 'committed' || is === 'newer')) return;
     throw new Unavailable('SYS/TEMP', 'an update of this mailbox was interrupted', {
       cause: new Error('a read-only server cannot finish it: run mbox-pop3d recover'),
     });
@@ -225,8 +247,8 @@ export class Spool {
   }
 }
 
-function recoverUnder(access: MailboxAccess | undefined, journal: Journal): Promise<RecoveryReport> {
-  return recover(access?.file, journal, async () => access?.mustBeIntact());
+function recoverUnder(access: MailboxAccess | undefined, journals: Journals): Promise<RecoveryReport> {
+  return recover(access?.file, journals, async () => access?.mustBeIntact());
 }
 
 /** A spool that is not there is not an empty spool: its file system may not be mounted. */

@@ -38,6 +38,24 @@ export async function* octetsOf(io: SpoolIo, pieces: readonly Piece[]): AsyncGen
   }
 }
 
+/** The same, in chunks that are full but for the last one, however small the pieces are. */
+export async function* gathered(io: SpoolIo, pieces: readonly Piece[]): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(Math.min(MOVE_CHUNK, lengthOf(pieces)));
+  let filled = 0;
+  for await (const octets of octetsOf(io, pieces)) {
+    for (let taken = 0; taken < octets.length; ) {
+      const part = octets.subarray(taken, taken + buffer.length - filled);
+      buffer.set(part, filled);
+      taken += part.length;
+      filled += part.length;
+      if (filled < buffer.length) continue;
+      yield buffer;
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield buffer.subarray(0, filled);
+}
+
 /** Sectors of a mailbox file, as far as they lie in [from, to), in runs: each call of a run is one read. */
 export async function* sectorsOf(
   io: SpoolIo,

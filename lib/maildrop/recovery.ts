@@ -21,6 +21,8 @@ import {
   TABLE_AT,
 } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
+import type { PlanJournal } from './plan-journal.js';
+import { recoverPlan } from './plan-recovery.js';
 import { sectorsOf } from './ranges.js';
 import { DiskFailure, type Guard, Redo } from './redo.js';
 import { salvage } from './salvage.js';
@@ -54,6 +56,13 @@ export function logRecovery(log: Log, user: string, report: RecoveryReport): voi
   }
 }
 
+/** The journals of a mailbox: at most one of them holds anything. */
+export interface Journals {
+  readonly redo: Journal;
+  /** For an UPDATE that found no room for the other. */
+  readonly plan: PlanJournal;
+}
+
 /**
  * Finishes an interrupted UPDATE. Under the mailbox locks.
  * @param mailbox undefined when there is no mailbox file
@@ -62,12 +71,29 @@ export function logRecovery(log: Log, user: string, report: RecoveryReport): voi
  */
 export async function recover(
   mailbox: MailboxFile | undefined,
+  { redo, plan }: Journals,
+  guard: Guard,
+): Promise<RecoveryReport> {
+  const report = await recoverRedo(mailbox, redo, guard);
+  if (report.did === 'kept') return report;
+  const other = await recoverPlan(mailbox, plan, guard);
+  return other.did === 'nothing' ? report : other;
+}
+
+async function recoverRedo(
+  mailbox: MailboxFile | undefined,
   journal: Journal,
   guard: Guard,
 ): Promise<RecoveryReport> {
   const state = await journal.read();
   switch (state.is) {
     case 'none':
+      return { did: 'nothing' };
+    case 'unready':
+      await journal.complete();
+      return { did: 'nothing' };
+    case 'uncommitted':
+      await journal.finish();
       return { did: 'nothing' };
     case 'foreign':
       return { did: 'ignored', reason: state.reason, path: journal.path };

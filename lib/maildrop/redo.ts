@@ -18,7 +18,7 @@ import type { MailboxFile } from './mailbox-file.js';
 import { MOVE_CHUNK, type Piece } from './ranges.js';
 
 /** Times the mailbox is written again when fsync(2) fails, before we give up on the disk. */
-const SYNC_TRIES = 3;
+export const SYNC_TRIES = 3;
 
 /** The disk does not take what it was given: the journal is kept, and this process should end. */
 export class DiskFailure extends Unavailable {

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
-import { readFully, type SpoolIo, writeFully } from './io.js';
+import { isNoRoom, readFully, type SpoolIo, writeFully } from './io.js';
 import type { Claim, Hold, Takeover } from './takeover.js';
 
 /** More than our own record ever takes, octets. */
@@ -73,7 +73,10 @@ export async function lockSession(
     const socket = await hold.socket;
     await io.truncate(fd, 0);
     const record = `${process.pid} ${new Date().toISOString()} ${claim.peer.address} ${socket ?? '-'}\n`;
-    await writeFully(io, fd, Buffer.from(record), 0);
+    await writeFully(io, fd, Buffer.from(record), 0).catch(error => {
+      // No lock rests on it, and somebody must be able to log in and delete what fills the disk.
+      if (!isNoRoom(error)) throw error;
+    });
     return { beginUpdate: hold.beginUpdate, release };
   } catch (error) {
     await release();

@@ -7,7 +7,8 @@
  *      every message must be where it was, and every marked one must be, octet for octet, what the
  *      client asked to delete; mail that has come since is kept;
  *   3. a deleted suffix, or everything, is cut off: ftruncate and fsync are atomic enough, and need no
- *      space. Anything else is written to the journal first, and carried out from there (`redo.ts`).
+ *      space. Anything else is written to the journal first, and carried out from there (`redo.ts`); where
+ *      there is no room for that, by a plan of fixed size and many small steps (`plan-slide.ts`).
  *
  * Up to 3 nothing is written. From the journal's fsync on, the deletions happen whatever happens to us.
  */
@@ -16,12 +17,15 @@ import { Unavailable } from '../errors.js';
 import { planUpdate, type UpdatePlan } from '../mbox/compaction.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { identitiesOf, identityOf } from './identities.js';
-import type { FileStat } from './io.js';
+import { type FileStat, isNoRoom } from './io.js';
 import type { Journal } from './journal.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
 import { READ_CHUNK, type Snapshot } from './maildrop.js';
-import { Redo } from './redo.js';
+import type { PlanJournal } from './plan-journal.js';
+import { type Keeping, NoRoomForPlan, PlanSlide } from './plan-slide.js';
+import type { Journals } from './recovery.js';
+import { type Guard, Redo } from './redo.js';
 import type { UniqueIdMemory } from './unique-id-memory.js';
 
 /** Marked message-numbers, each with the base64 SHA-256 of its extent in the file. */
@@ -29,7 +33,7 @@ export type Marks = ReadonlyMap<number, string>;
 
 /** What is kept for one user in `STATE/USER`. */
 export interface UserState {
-  readonly journal: Journal;
+  readonly journals: Journals;
   readonly memory: UniqueIdMemory;
 }
 
@@ -40,7 +44,7 @@ export interface UserState {
 export async function updateMailbox(
   snapshot: Snapshot,
   marks: Marks,
-  { journal, memory }: UserState,
+  { journals, memory }: UserState,
 ): Promise<void> {
   const { access } = snapshot;
   try {
@@ -51,7 +55,7 @@ export async function updateMailbox(
     if (plan === undefined) return;
     const touched = await touchesDuplicates(access.file, index, marks, memory);
     if (touched) await memory.prepare(await identitiesOf(access.file, index), n => marks.has(n));
-    await carryOut(access, journal, plan, now);
+    await carryOut(access, journals, plan, now);
     if (touched) await memory.commit();
     await restoreTimes(access.file, now);
   } catch (cause) {
@@ -62,7 +66,7 @@ export async function updateMailbox(
 
 async function carryOut(
   access: MailboxAccess,
-  journal: Journal,
+  journals: Journals,
   plan: UpdatePlan,
   stat: FileStat,
 ): Promise<void> {
@@ -85,13 +89,53 @@ async function carryOut(
     await io.sync(fd);
     return;
   }
-  const redo = kept.map(range => ({ fd, ...range }));
-  const { ino, uid, size } = before;
-  const header = await journal.commit(
-    { mailboxFd: fd, stat: { ino, uid }, from: plan.from, oldSize: size, redo },
-    verify,
+  const keeping: Keeping = { stat: before, from: plan.from, kept };
+  try {
+    await redoFromJournal(access, journals.redo, keeping, verify);
+  } catch (error) {
+    if (!(error instanceof NoRoom)) throw error;
+    await slideByPlan(access, journals.plan, keeping, verify, error.cause);
+  }
+}
+
+/** The journal was not written, for want of room: nothing has happened. */
+class NoRoom extends Error {}
+
+async function redoFromJournal(
+  access: MailboxAccess,
+  journal: Journal,
+  { stat: { ino, uid, size }, from, kept }: Keeping,
+  verify: Guard,
+): Promise<void> {
+  const mailboxFd = access.file.fd;
+  const redo = kept.map(range => ({ fd: mailboxFd, ...range }));
+  const header = await journal
+    .commit({ mailboxFd, stat: { ino, uid }, from, oldSize: size, redo }, verify)
+    .catch(cause => {
+      throw isNoRoom(cause) ? new NoRoom('the journal', { cause }) : cause;
+    });
+  await new Redo(access.file, journal, header, () => access.mustBeIntact()).run();
+}
+
+/** Slower, and needs no room: what was set aside while there was some is enough. */
+async function slideByPlan(
+  access: MailboxAccess,
+  journal: PlanJournal,
+  keeping: Keeping,
+  verify: Guard,
+  noRoom: unknown,
+): Promise<void> {
+  const guard = () => access.mustBeIntact();
+  const { slide, first } = await PlanSlide.commit(access.file, journal, keeping, verify, guard).catch(
+    async error => {
+      // The mailbox may have been written over itself: that is no news, either.
+      await restoreTimes(access.file, keeping.stat);
+      if (!(error instanceof NoRoomForPlan) && !isNoRoom(error)) throw error;
+      const cause = new AggregateError([noRoom, error], `${noRoom}; ${error}`);
+      throw new Unavailable('SYS/TEMP', 'disk full, deleted messages not removed', { cause });
+    },
   );
-  await new Redo(mailbox, journal, header, () => access.mustBeIntact()).run();
+  await slide.run(first);
 }
 
 /** Deleting is not news: biff(1) and mutt compare mtime with atime to tell new mail. */

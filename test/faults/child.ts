@@ -31,6 +31,8 @@ export interface RunOptions {
   readonly marks: readonly number[];
   /** strace(1) -e expressions: what to trace and what to inject; none: no tracer. */
   readonly strace?: readonly string[];
+  /** Where the tracer writes; below the scratch directory if not given. */
+  readonly traceFile?: string;
   /** The thread traced: the one of the file I/O, or the main one, where the dotlock is made and removed. */
   readonly thread?: 'io' | 'main';
   /** Called between opening and UPDATE, if it gets that far. The mailbox locks are yielded then. */
@@ -57,7 +59,7 @@ export async function runSession(scratch: Scratch, options: RunOptions): Promise
   });
   const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   try {
-    return await converse(child, ended, options, join(scratch.root, 'trace'));
+    return await converse(child, ended, options, options.traceFile ?? join(scratch.root, 'trace'));
   } finally {
     child.kill('SIGKILL');
     await ended;

@@ -23,16 +23,17 @@ const NOTHING = 'no interrupted update\n';
 
 /** Points of UPDATE: before anything of the mailbox is written, amid it, before the cut, after it. */
 const CRASHES = {
-  'before the mailbox is written': 'inject=fsync:signal=KILL:when=3',
-  'when it is written, not yet synced': 'inject=fsync:signal=KILL:when=4',
+  'before the mailbox is written': 'inject=fsync:signal=KILL:when=1',
+  'when it is written, not yet synced': 'inject=fsync:signal=KILL:when=2',
   'before the cut': 'inject=ftruncate:signal=KILL:when=3',
-  'after the cut': 'inject=fsync:signal=KILL:when=6',
+  'after the cut': 'inject=fsync:signal=KILL:when=4',
 };
 
 /** A spool in which an UPDATE was killed. */
 async function crashed(when: keyof typeof CRASHES = 'before the cut'): Promise<Scratch> {
   const scratch = new Scratch();
   onTestFinished(() => scratch.remove());
+  scratch.reset(true);
   if (NOBODY !== undefined) scratch.giveTo(NOBODY);
   const strace = ['trace=pwrite64,fsync,ftruncate', CRASHES[when]];
   const { killed } = await runSession(scratch, { marks: MARKS, strace, become: NOBODY });

@@ -43,6 +43,9 @@ export function without(marks: readonly number[]): string {
   return MESSAGES.filter((_, i) => !marks.includes(i + 1)).join('');
 }
 
+/** What is set aside for each user who deletes. */
+export const PLAN_OCTETS = 64 * 1024;
+
 /** Everything on the disk that outlives a crash. */
 export interface DiskImage {
   readonly mailbox: Buffer;
@@ -109,9 +112,19 @@ export class Scratch {
     return new Map(readdirSync(dir).map(name => [name, lstatSync(join(dir, name)).size]));
   }
 
-  /** Whether there is a journal with anything in it. */
+  /** Whether there is a journal with anything in it, of either kind. */
   hasJournal(): boolean {
-    return (this.state().get('journal') ?? 0) > 0;
+    return (this.state().get('journal') ?? 0) > 0 || this.hasPlan();
+  }
+
+  hasPlan(): boolean {
+    const plan = join(this.stateDir, 'alice', 'journal.plan');
+    return (
+      existsSync(plan) &&
+      readFileSync(plan)
+        .subarray(0, 512)
+        .some(octet => octet !== 0)
+    );
   }
 
   /** Inode, owner, mode and link count are as they were made. */
@@ -122,10 +135,16 @@ export class Scratch {
 
   /**
    * Back to the beginning.
-   * @param journal whether there is a finished journal, of an UPDATE before: else this one makes the first
+   * @param journal whether there are the empty journals of an UPDATE before: else this one makes the first
    */
   reset(journal = false): void {
-    const others = journal ? [[join(this.stateDir, 'alice', 'journal'), Buffer.alloc(0)] as const] : [];
+    const empty = [
+      ['journal', Buffer.alloc(0)],
+      ['journal.plan', Buffer.alloc(PLAN_OCTETS)],
+    ] as const;
+    const others = journal
+      ? empty.map(([name, octets]) => [join(this.stateDir, 'alice', name), octets] as const)
+      : [];
     this.restore({ mailbox: Buffer.from(this.old), others: new Map(others) });
   }
 

@@ -9,6 +9,7 @@
  *
  * A world seen before leads to the same end: recoveries are run once for each distinct world.
  */
+import { SECTOR } from '../../lib/maildrop/journal-format.js';
 import type { RecoveryReport } from '../../lib/maildrop/recovery.js';
 import { DELIVERIES, randomFrom } from './mailboxes.js';
 import type { DiskOptions } from './memory-disk.js';
@@ -20,6 +21,7 @@ import {
   MAILBOX_INO,
   mailboxOf,
   OWNER,
+  PLAN,
   type Run,
   type RunOptions,
   recovery,
@@ -172,8 +174,9 @@ export class Enumeration {
     if (result === undefined) return { content, failure: 'recovery failed', why: String(error) };
     // Nobody but us and deliveries were here: nothing may look foreign, nor be left to do.
     const conflict =
-      result.did === 'ignored' || (result.did === 'set-aside' && result.path.includes('conflict'));
-    const left = (fileAt(world, JOURNAL)?.now.length ?? 0) > 64;
+      result.did === 'ignored' || (result.did === 'set-aside' && /conflict|plan/.test(result.path));
+    const plan = fileAt(world, PLAN)?.now.subarray(0, SECTOR);
+    const left = (fileAt(world, JOURNAL)?.now.length ?? 0) > 64 || plan?.some(octet => octet !== 0);
     if (conflict || left) return { content, failure: 'false alarm', why: JSON.stringify(result) };
     const { uid, mode, ino } = fileAt(world, MAILBOX)!;
     const same = ino === MAILBOX_INO && uid === OWNER && mode === 0o600;

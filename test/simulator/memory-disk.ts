@@ -45,6 +45,8 @@ export interface DiskOptions {
   /** Whether a truncate may clear the rest of its last block before the new size is durable; it may. */
   readonly clearsBlocks?: boolean;
   readonly interfere?: (call: Call) => Interference | undefined;
+  /** Whether there is not a block left: no name, no octet behind the end of a file can be added. */
+  readonly full?: boolean;
   /** Rewrites what reads, writes and fstat carry: for an ablation that no left-out call can make. */
   readonly onRead?: (call: Call, octets: Uint8Array, world: World) => void;
   readonly onWrite?: (call: Call, octets: Uint8Array, world: World) => Uint8Array;
@@ -100,6 +102,7 @@ export class MemoryDisk implements SpoolIo {
       let ino = directory.now.get(nameOf(path));
       if (ino === undefined) {
         if ((flags & constants.O_CREAT) === 0) throw failure('ENOENT', path);
+        this.#mustHaveRoom(path);
         ino = 1n + [...this.#files.keys()].reduce((most, one) => (one > most ? one : most), 0n);
         this.#files = new Map(this.#files).set(ino, durableFile(ino, Buffer.alloc(0), { mode }));
         this.#change(parentOf(path), new Map([[nameOf(path), ino]]), call);
@@ -136,6 +139,7 @@ export class MemoryDisk implements SpoolIo {
       const changed = this.options.onWrite?.(call, from, this.world) ?? from;
       const octets = changed.subarray(0, most);
       const file = this.#file(ino);
+      if (position + octets.length > file.now.length) this.#mustHaveRoom(path);
       const time = this.#tick();
       since.push(`write ${position}${octets.some(octet => octet !== 0) ? '' : ' zero'}`);
       // A kill in the middle of a call leaves the first part of it, in whole sectors.
@@ -190,6 +194,10 @@ export class MemoryDisk implements SpoolIo {
         [nameOf(from), undefined],
         [nameOf(to), ino],
       ]);
+      // An open file is called by its name.
+      for (const [fd, handle] of this.#handles) {
+        if (handle.path === from) this.#handles.set(fd, { ...handle, path: to });
+      }
       this.#change(parentOf(from), change, call);
     });
   }
@@ -204,6 +212,7 @@ export class MemoryDisk implements SpoolIo {
   mkdir(path: string): Promise<void> {
     return this.#do('mkdir', path, {}, call => {
       if (this.#directories.has(path)) return;
+      this.#mustHaveRoom(path);
       const empty = { now: new Map(), disk: new Map(), changes: [] };
       this.#directories = new Map(this.#directories).set(path, empty);
       this.#change(parentOf(path), new Map([[nameOf(path), DIRECTORY_INO]]), call);
@@ -243,6 +252,11 @@ export class MemoryDisk implements SpoolIo {
     const ino = this.#directory(parentOf(path)).now.get(nameOf(path));
     const file = ino === undefined ? undefined : this.#files.get(ino);
     if (file !== undefined) this.#files = new Map(this.#files).set(file.ino, syncFailed(file, fate));
+  }
+
+  /** Locks are elsewhere. */
+  #mustHaveRoom(path: string): void {
+    if (this.options.full === true && parentOf(path) !== RUNTIME) throw failure('ENOSPC', path);
   }
 
   #change(path: string, change: Change, call: Call): void {

@@ -8,6 +8,8 @@ import { silentLog } from '../../lib/log.js';
 import { Journal } from '../../lib/maildrop/journal.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
 import { maildropOpener } from '../../lib/maildrop/open.js';
+import { type PlanLayout, planOctets } from '../../lib/maildrop/plan-format.js';
+import { PlanJournal } from '../../lib/maildrop/plan-journal.js';
 import { type RecoveryReport, recover } from '../../lib/maildrop/recovery.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY } from '../support/mailbox.js';
@@ -19,8 +21,12 @@ import { type Directory, RUNTIME, type World } from './world.js';
 export const MAILBOX = '/alice';
 export const STATE = '/state/alice';
 export const JOURNAL = `${STATE}/journal`;
+export const PLAN = `${STATE}/journal.plan`;
 export const MAILBOX_INO = 10n;
 const JOURNAL_INO = 20n;
+export const PLAN_INO = 21n;
+/** Small enough for short mailboxes to be moved in several steps. */
+export const PLAN_LAYOUT: PlanLayout = { ranges: 512, step: 512 };
 export const OWNER = process.geteuid!();
 
 /** Every lock is free: what other programs do is told by the scenario, not by chance. */
@@ -38,8 +44,16 @@ const host: Host = {
   becomeUser: () => {},
 };
 
-/** A host with one mailbox; `journal`: what a former UPDATE left, undefined when there was none. */
-export function worldWith(mailbox: Uint8Array, journal?: Uint8Array | MemoryFile): World {
+/**
+ * A host with one mailbox.
+ * @param journal what a former UPDATE left, undefined when there was none
+ * @param plan the same of the plan journal, if there was one
+ */
+export function worldWith(
+  mailbox: Uint8Array,
+  journal?: Uint8Array | MemoryFile,
+  plan: Uint8Array | MemoryFile = Buffer.alloc(planOctets(PLAN_LAYOUT)),
+): World {
   const files = new Map([[MAILBOX_INO, durableFile(MAILBOX_INO, mailbox)]]);
   // The spool is resolved on the real disk: only its root is everywhere.
   const directories = new Map<string, Directory>([
@@ -48,11 +62,10 @@ export function worldWith(mailbox: Uint8Array, journal?: Uint8Array | MemoryFile
     ['/state', journal === undefined ? durable() : durable(['alice', 0n])],
   ]);
   if (journal !== undefined) {
-    files.set(
-      JOURNAL_INO,
-      journal instanceof Uint8Array ? durableFile(JOURNAL_INO, journal) : { ...journal, ino: JOURNAL_INO },
-    );
-    directories.set(STATE, durable(['journal', JOURNAL_INO]));
+    for (const [ino, file] of [[JOURNAL_INO, journal] as const, [PLAN_INO, plan] as const]) {
+      files.set(ino, file instanceof Uint8Array ? durableFile(ino, file) : { ...file, ino });
+    }
+    directories.set(STATE, durable(['journal.plan', PLAN_INO], ['journal', JOURNAL_INO]));
   }
   return { files, directories, nonces: 0 };
 }
@@ -64,6 +77,8 @@ function durable(...names: [string, bigint][]): Directory {
 
 export interface RunOptions extends DiskOptions {
   readonly unlucky?: boolean;
+  /** Called between the last DELE and QUIT. */
+  readonly beforeUpdate?: () => void;
 }
 
 export interface Run<T> {
@@ -81,6 +96,7 @@ export function update(
 ): Promise<Run<true>> {
   return session(world, options, async maildrop => {
     for (const n of marked) await maildrop.mark(n);
+    options.beforeUpdate?.();
     await maildrop.update();
     return true as const;
   });
@@ -98,7 +114,7 @@ function session<T>(
 ): Promise<Run<T>> {
   return run(world, options, async io => {
     const open = maildropOpener(
-      { io, host, log: silentLog },
+      { io, host, log: silentLog, planLayouts: [PLAN_LAYOUT] },
       {
         spool: '/',
         stateDir: '/state',
@@ -123,12 +139,15 @@ function session<T>(
 /** Recovery as the next login does it. */
 export function recovery(world: World, options: RunOptions = {}): Promise<Run<RecoveryReport>> {
   return run(world, options, async io => {
-    const journal = new Journal(io, STATE, OWNER);
+    const place = { io, dir: STATE, owner: OWNER, dirIsGiven: false };
+    const journals = { redo: new Journal(place), plan: new PlanJournal(place, [PLAN_LAYOUT]) };
     const mailbox = await MailboxFile.open(io, MAILBOX, { owner: OWNER, writable: true });
     try {
-      return await recover(mailbox, journal, async () => {});
+      return await recover(mailbox, journals, async () => {});
     } finally {
-      await journal.close().finally(() => mailbox?.close());
+      await journals.redo.close();
+      await journals.plan.close();
+      await mailbox?.close();
     }
   });
 }

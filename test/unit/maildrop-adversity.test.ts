@@ -3,7 +3,7 @@
  * moved away or appended to, a disk that is full or fails, a journal whose name is gone. What went wrong
  * comes at one call of the I/O interface; then the mailbox must have every message once, octet for octet.
  */
-import { appendFileSync, constants, fstatSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, fstatSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
@@ -62,18 +62,6 @@ function once(happen: () => void): (now?: boolean) => void {
   };
 }
 
-/** The real disk; `happen` before the first open(2) that matches. */
-function ioBeforeOpen(matches: (path: string, flags: number) => boolean, happen: () => void): SpoolIo {
-  const now = once(happen);
-  return {
-    ...nodeIo,
-    open: (path, flags, mode) => {
-      now(matches(path, flags));
-      return nodeIo.open(path, flags, mode);
-    },
-  };
-}
-
 /** Every write to the mailbox ends the process, with half of it done. */
 function killedInRewrite(spool: Spool): SpoolIo {
   return ioOf(mailboxOf(spool), {
@@ -111,16 +99,24 @@ describe('our dotlock is broken and the mailbox rewritten', () => {
     ['a message less, before a suffix is cut', 4, 'unique-ids', M2 + M3 + M4],
   ])('%s: UPDATE says so, and nothing is lost, then or later', async (_, marked, file, content) => {
     const spool = spoolWith(ALL.join(''));
-    const io = ioBeforeOpen(
-      (path, flags) =>
-        file === 'journal' ? isJournal(path) && (flags & constants.O_CREAT) !== 0 : path.endsWith(file),
-      () => {
-        unlinkSync(`${spool.mailbox}.lock`);
-        writeFileSync(spool.mailbox, content);
+    let isUpdate = false;
+    const rewrite = once(() => {
+      unlinkSync(`${spool.mailbox}.lock`);
+      writeFileSync(spool.mailbox, content);
+    });
+    const io = ioOf(isJournal, {
+      write: (...args) => {
+        rewrite(isUpdate && file === 'journal');
+        return nodeIo.write(...args);
       },
-    );
-    const maildrop = await openAlice(spool, { io });
+    });
+    const open: SpoolIo['open'] = (path, ...args) => {
+      rewrite(isUpdate && path.endsWith(file));
+      return io.open(path, ...args);
+    };
+    const maildrop = await openAlice(spool, { io: { ...io, open } });
     await maildrop.mark(marked);
+    isUpdate = true;
     await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
     expect(spool.content()).toBe(content);
     await logInAndOut(spool);
@@ -285,12 +281,11 @@ describe('unique-ids of identical messages', () => {
   test('stay when an UPDATE fails', async () => {
     const spool = spoolWith(twin + twin + message('single'));
     const before = await uniqueIds(spool);
-    const io = ioBeforeOpen(
-      (path, flags) => isJournal(path) && (flags & constants.O_CREAT) !== 0,
-      () => {
-        throw failure('ENOSPC');
+    const io = ioOf(isJournal, {
+      write: async () => {
+        throw failure('EIO');
       },
-    );
+    });
     const maildrop = await openAlice(spool, { io });
     await maildrop.mark(1);
     await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
