@@ -246,17 +246,17 @@ test('a mailbox replaced by another program: an error, and the new one untouched
 /** A spool where an UPDATE that deletes the first message was interrupted after its journal was committed. */
 async function interrupted(): Promise<Spool> {
   const spool = spoolWith(OLD);
-  let writes = 0;
-  let committed = false;
+  let mailboxFd: number | undefined;
   const io: SpoolIo = {
     ...nodeIo,
-    write: (fd, from, position) => {
-      if (committed && ++writes > 0) throw failure('EIO');
-      return nodeIo.write(fd, from, position);
+    open: async (path, flags, mode) => {
+      const fd = await nodeIo.open(path, flags, mode);
+      if (path === spool.mailbox) mailboxFd = fd;
+      return fd;
     },
-    rename: async (from, to) => {
-      await nodeIo.rename(from, to);
-      committed ||= to.endsWith('/journal');
+    write: async (fd, from, position) => {
+      if (fd === mailboxFd) throw failure('EIO');
+      return nodeIo.write(fd, from, position);
     },
   };
   const maildrop = await openAlice(spool, { io });
