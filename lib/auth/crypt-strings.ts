@@ -12,12 +12,14 @@ const MAX_SUNMD5 = 500_000;
 
 /** crypt(5): the whole strings. yescrypt and scrypt with what crypt_gensalt(3) makes, up to its highest cost: 1 GiB. */
 const WELL_FORMED = [
-  /^\$g?y\$j[./0-9A-F][./0-9A-Za-f]\$[./A-Za-z0-9]{0,86}\$[./A-Za-z0-9]{43}$/,
+  /^\$g?y\$j[./0-9A-F][./0-9A-T]\$[./A-Za-z0-9]{0,86}\$[./A-Za-z0-9]{43}$/,
   /^\$7\$[./0-9A-G][./0-9A-U]\.{4}[./]\.{4}[./A-Za-z0-9]{0,86}\$[./A-Za-z0-9]{43}$/,
   /^\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}$/,
   /^\$6\$(rounds=[1-9][0-9]{0,8}\$)?[^$:]{1,16}\$[./A-Za-z0-9]{86}$/,
   /^\$5\$(rounds=[1-9][0-9]{0,8}\$)?[^$:]{1,16}\$[./A-Za-z0-9]{43}$/,
   /^\$1\$[^$:]{1,8}\$[./A-Za-z0-9]{22}$/,
+  /^\$sha1\$[1-9][0-9]{0,9}\$[./A-Za-z0-9]{1,64}\$[./A-Za-z0-9]{28}$/,
+  /^\$md5(,rounds=[1-9][0-9]{0,9})?\$[./A-Za-z0-9]{1,16}\${1,2}[./A-Za-z0-9]{22}$/,
   /^_[./0-9A-Za-z]{19}$/,
 ];
 
@@ -49,13 +51,15 @@ function isMemoryHard(hash: string): boolean {
 
 /** Method and cost: two hashes with the same take about the same time. */
 export function costOfHash(hash: string): string | undefined {
-  return /^\$(?:g?y|2[abxy])\$[^$]*|^\$7\$.{11}|^\$[56]\$(?:rounds=\d+)?|^\$[^$]*|^_.{4}/.exec(hash)?.[0];
+  return /^\$(?:g?y|2[abxy]|sha1)\$[^$]*|^\$7\$.{11}|^\$[56]\$(?:rounds=\d+)?|^\$[^$]*|^_.{4}/.exec(
+    hash,
+  )?.[0];
 }
 
 /** The same method and cost with a salt and a hash of nothing: a setting to spend the same time with. */
 export function maskHash(hash: string): string {
   const cost =
-    /^\$7\$.{11}|^\$(?:g?y|2[abxy])\$[^$]*|^\$[56]\$rounds=\d+|^\$[^$]*|^_.{4}|^/.exec(hash)?.[0] ?? '';
+    /^\$7\$.{11}|^\$(?:g?y|2[abxy]|sha1)\$[^$]*|^\$[56]\$rounds=\d+|^\$[^$]*|^_.{4}|^/.exec(hash)?.[0] ?? '';
   return cost + hash.slice(cost.length).replace(/[^$]/g, '.');
 }
 

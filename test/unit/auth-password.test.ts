@@ -285,8 +285,9 @@ test('the highest costs that crypt_gensalt(3) makes are none too many', () => {
 
 test.each(STORED)('%s: its stand-in is one of the same kind, and hashes', async (_, stored) => {
   const secret = readSecret(stored);
+  expect(costOf(secret)).toBeDefined();
   if (secret.kind !== 'crypt') return;
   const masked = readHash(maskHash(secret.hash));
   expect(costOf(masked)).toBe(costOf(secret));
-  if (costOf(secret) !== undefined) expect(await verify(bytes('x'), maskHash(secret.hash))).toBe(false);
+  expect(await linuxHost.crypt(bytes('x'), maskHash(secret.hash))).toMatch(/^[$_]/);
 });
