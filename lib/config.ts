@@ -8,6 +8,7 @@ import type { SecureVersion } from 'node:tls';
 import { EX, UsageError } from './errors.js';
 import type { Level } from './log.js';
 import { LOCK_METHODS, type LockMethod } from './maildrop/lock-methods.js';
+import { BadNetwork, Networks } from './networks.js';
 import { MECHANISMS, type Mechanism, PLAINTEXT, type Plaintext } from './pop3/mechanisms.js';
 import type { CertificateFiles } from './tls/pem-files.js';
 
@@ -74,6 +75,16 @@ export interface Settings {
   readonly loginTimeout: number;
   readonly idleTimeout: number;
   readonly failureDelay: number;
+  /** Milliseconds; 0 for none. */
+  readonly maxFailureDelay: number;
+  readonly maxWaitingLogins: number;
+  readonly maxLoginFailures: number;
+  /** Empty for all users. */
+  readonly allowUsers: readonly string[];
+  readonly denyUsers: readonly string[];
+  /** Empty for all networks. */
+  readonly allowNets: readonly string[];
+  readonly denyNets: readonly string[];
   /** Milliseconds; 0 for never. */
   readonly idleExit: number;
   readonly maxConnections: number;
@@ -185,6 +196,21 @@ export const OPTIONS = {
   'login-timeout': { type: 'string', describe: 'seconds a client has to log in', default: '60' },
   'idle-timeout': { type: 'string', describe: 'seconds without a command, at least 600', default: '600' },
   'failure-delay': { type: 'string', describe: 'seconds until a failed login is answered', default: '1' },
+  'max-failure-delay': {
+    type: 'string',
+    describe: 'most seconds that a login waits after others have failed; 0 for no such wait',
+    default: '15',
+  },
+  'max-waiting-logins': {
+    type: 'string',
+    describe: 'logins from one address that may wait so at a time',
+    default: '10',
+  },
+  'max-login-failures': { type: 'string', describe: 'failed logins that end a connection', default: '5' },
+  'allow-users': { type: 'string', describe: 'the only users who may log in, separated by commas' },
+  'deny-users': { type: 'string', describe: 'users who may not log in, separated by commas' },
+  'allow-nets': { type: 'string', describe: 'the only networks that are served, such as 192.0.2.0/24,::1' },
+  'deny-nets': { type: 'string', describe: 'networks that are not served' },
   'max-connections': { type: 'string', describe: 'connections in all', default: '500' },
   'max-connections-per-address': {
     type: 'string',
@@ -274,6 +300,13 @@ export function settingsFrom(raw: RawOptions): Settings {
     // RFC 1939 §3: an autologout timer must be of at least 10 minutes.
     idleTimeout: seconds(raw, 'idle-timeout', 600),
     failureDelay: seconds(raw, 'failure-delay', 0),
+    maxFailureDelay: seconds(raw, 'max-failure-delay', 0),
+    maxWaitingLogins: count(raw, 'max-waiting-logins'),
+    maxLoginFailures: count(raw, 'max-login-failures'),
+    allowUsers: userNames(raw, 'allow-users'),
+    denyUsers: userNames(raw, 'deny-users'),
+    allowNets: networks(raw, 'allow-nets'),
+    denyNets: networks(raw, 'deny-nets'),
     idleExit: seconds(raw, 'idle-exit', 0),
     maxConnections: count(raw, 'max-connections'),
     maxConnectionsPerAddress: count(raw, 'max-connections-per-address'),
@@ -375,6 +408,29 @@ function seconds(raw: RawOptions, name: keyof typeof OPTIONS, least: number): nu
   return Math.round(Number(value) * 1000);
 }
 
+function words(raw: RawOptions, name: keyof typeof OPTIONS): string[] {
+  return (text(raw, name) ?? '').split(/[\s,]+/).filter(item => item !== '');
+}
+
+/** A name that nobody can have would deny nobody. */
+function userNames(raw: RawOptions, name: 'allow-users' | 'deny-users'): string[] {
+  const names = words(raw, name);
+  const wrong = names.find(item => !/^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}$/.test(item));
+  if (wrong !== undefined) throw new UsageError(`--${name} ${wrong}: not a user name`, EX.USAGE);
+  return names;
+}
+
+function networks(raw: RawOptions, name: 'allow-nets' | 'deny-nets'): string[] {
+  const list = words(raw, name);
+  try {
+    new Networks(list);
+  } catch (cause) {
+    if (!(cause instanceof BadNetwork)) throw cause;
+    throw new UsageError(`--${name} ${cause.message}`, EX.USAGE, { cause });
+  }
+  return list;
+}
+
 function count(raw: RawOptions, name: keyof typeof OPTIONS): number {
   const value = text(raw, name) ?? '';
   if (!/^[1-9][0-9]{0,6}$/.test(value)) {
@@ -467,6 +523,11 @@ export const LIBRARY_DEFAULTS = {
   failureDelay: 0,
   handshakeTimeout: 30_000,
   tlsMin: 'TLSv1.2',
+  maxFailureDelay: 0,
+  maxWaitingLogins: 10_000,
+  maxLoginFailures: 10_000,
+  allowNets: [],
+  denyNets: [],
   apop: false,
   last: false,
   plaintext: 'always',

@@ -7,8 +7,10 @@ import type { Settings } from './config.js';
 import type { Host } from './host/host.js';
 import type { Log } from './log.js';
 import type { MaildropDeps, MaildropSettings, Spool } from './maildrop/open.js';
+import { Networks } from './networks.js';
 import type { Account, Authenticator } from './pop3/ports.js';
 import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
+import { Throttle } from './server/throttle.js';
 
 /** What a session needs of the settings: all but how to listen and whom to become. */
 export type SessionConfig = Omit<
@@ -23,6 +25,8 @@ export type SessionConfig = Omit<
   | 'auth'
   | 'minUid'
   | 'authCache'
+  | 'allowUsers'
+  | 'denyUsers'
   | 'outside'
   | 'user'
   | 'group'
@@ -72,6 +76,7 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
     log,
     authenticator,
     openMaildrop: async (account, peer, holder) => (await spool()).open(account, peer, holder),
+    throttle: new Throttle({ most: config.maxFailureDelay, mostWaiting: config.maxWaitingLogins }),
     askKernel: fd => parts.host.acknowledged(fd),
     warmUp: async () => {
       await Promise.all([spool(), parts.host.warmUp()]);
@@ -87,8 +92,16 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
       idleTimeout: config.idleTimeout,
       takeover: config.takeover,
       failureDelay: config.failureDelay,
+      maxLoginFailures: config.maxLoginFailures,
+      permits: permission(config.allowNets, config.denyNets),
     },
   };
+}
+
+/** Denied before allowed; no allowed network at all is all of them. */
+function permission(allow: readonly string[], deny: readonly string[]): (address: string) => boolean {
+  const [allowed, denied] = [new Networks(allow), new Networks(deny)];
+  return address => !denied.has(address) && (allow.length === 0 || allowed.has(address));
 }
 
 /** The effective uid, which Node.js knows on every Unix. */

@@ -9,6 +9,7 @@ import type { Account } from '../pop3/ports.js';
 import type { UserEntry } from './credentials.js';
 import { readSecret, type Secret } from './secret.js';
 import { isUserName } from './user-name.js';
+import { type Extra, readExtra } from './users-extra.js';
 
 export interface LineProblem {
   /** 1-based. */
@@ -34,21 +35,24 @@ export function parseUsers(content: Uint8Array): UsersLines {
     const line = text.endsWith('\r') ? text.slice(0, -1) : text;
     if (/^\s*(#|$)/.test(line)) continue;
     const report = (reason: string) => problems.push({ line: index + 1, reason });
-    const [name = '', field, uid = '', gid = ''] = line.split(':');
+    const [name = '', field, uid = '', gid = '', , , , ...extra] = line.split(':');
     if (!isUserName(name)) report('not a user name before the first colon');
     else if (users.has(name)) report(`user ${name} is there already; the first line counts`);
-    else users.set(name, readLine(name, field, uid, gid, report));
+    else users.set(name, readLine({ user: name, field, uid, gid, extra: extra.join(':') }, report));
   }
   return { users, problems };
 }
 
-function readLine(
-  user: string,
-  field: string | undefined,
-  uid: string,
-  gid: string,
-  report: (reason: string) => void,
-): UserEntry {
+interface Columns {
+  readonly user: string;
+  readonly field: string | undefined;
+  readonly uid: string;
+  readonly gid: string;
+  /** All that is left, with its colons: networks may have them. */
+  readonly extra: string;
+}
+
+function readLine({ user, field, uid, gid, extra }: Columns, report: (reason: string) => void): UserEntry {
   const broken = (reason: string): UserEntry => {
     report(reason);
     return { account: { user }, secret: { kind: 'unknown', reason } };
@@ -61,10 +65,17 @@ function readLine(
     if (id !== '' && !isId(id)) return broken(`${what} is not a number`);
     if (Number(id) === 0 && id !== '') return broken(`${what} 0 is not allowed`);
   }
+  let access: Extra;
+  try {
+    access = readExtra(extra);
+  } catch (error) {
+    return broken(error instanceof Error ? error.message : String(error));
+  }
   const account: Account = {
     user,
     ...(uid === '' ? {} : { uid: Number(uid) }),
     ...(gid === '' ? {} : { gid: Number(gid) }),
+    ...access,
   };
   const secret: Secret = readSecret(field);
   if (secret.kind === 'unknown') report(secret.reason);

@@ -53,8 +53,9 @@ export async function openBackends(
     }
   }
   const { Chain } = await import('../auth/chain.js');
+  const { Gate } = await import('../auth/gate.js');
   return {
-    authenticator: new Chain(chain),
+    authenticator: new Gate(new Chain(chain), settings),
     account: user => users?.account(user),
     close: async () => {
       for (const close of closers) await close();

@@ -120,7 +120,7 @@ export class Spool {
         snapshot,
         { journals, memory },
         {
-          readOnly: settings.readOnly,
+          readOnly: settings.readOnly || account.readOnly === true,
           beginUpdate: () => session.beginUpdate(),
           prepare: () => this.#prepare(account, journals),
           release,

@@ -19,6 +19,10 @@ export interface Account {
   readonly gid?: number;
   /** DELE is refused and the mailbox never written, whatever the server's own setting. */
   readonly readOnly?: boolean;
+  /** False: no login by POP3, whatever the password. */
+  readonly pop3?: boolean;
+  /** The only networks to log in from. */
+  readonly allowNets?: readonly string[];
 }
 
 export type Verdict = { readonly account: Account } | { readonly refused: string };

@@ -23,6 +23,8 @@ export type Reason =
   | 'login-timeout'
   | 'shutdown'
   | 'bad-commands'
+  | 'failed-logins'
+  | 'not-permitted'
   | 'flooded'
   | 'unavailable'
   | 'taken-over'

@@ -23,16 +23,22 @@ export async function attemptLogin(
 ): Promise<{ account: Account; maildrop: Maildrop }> {
   const user = Buffer.from(credentials.user).toString();
   const { method } = credentials;
+  const attempt = services.throttle.begin(peer.address, credentials.user);
   try {
+    if (attempt === undefined) throw tooMany();
+    if (attempt.wait > 0) await connection.pause(attempt.wait);
     const began = performance.now();
     const verdict = await check(services, credentials, peer);
     connection.mustBeOpen();
     if ('refused' in verdict) {
       // Before the wait, so that what reads the log (fail2ban) is not slower than the client.
-      log.write('info', 'login-failed', { user, reason: verdict.refused, method });
+      attempt.failed();
+      const waited = attempt.wait > 0 ? Math.round(attempt.wait / 1000) : undefined;
+      log.write('info', 'login-failed', { user, reason: verdict.refused, method, waited });
       await connection.pause(untilAnswer(performance.now() - began, services.settings.failureDelay));
       throw new AuthenticationFailed(verdict.refused);
     }
+    attempt.succeeded();
     const { account } = verdict;
     await confirm(credentials, verdict);
     const holder = { silence: () => connection.silentFor(), cut: () => connection.cut('taken-over') };
@@ -46,7 +52,16 @@ export async function attemptLogin(
       log.write('info', 'login-failed', { user, reason: 'internal error', method });
     }
     throw error;
+  } finally {
+    attempt?.abandoned();
   }
+}
+
+/** The connection ends with it: whoever tries as many at a time is in no hurry to be told. */
+function tooMany(): Unavailable {
+  return new Unavailable('SYS/TEMP', 'too many login attempts from your address, try again later', {
+    fatal: true,
+  });
 }
 
 function check(

@@ -4,6 +4,7 @@ import type { Log } from '../log.js';
 import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
 import type { AskKernel } from './silence.js';
+import type { Throttle } from './throttle.js';
 
 export interface SessionSettings {
   /** Name in the greeting and in APOP's timestamp. */
@@ -24,6 +25,10 @@ export interface SessionSettings {
   /** The so many-th bad command in a row ends the session; a good one starts the count again. */
   readonly maxBadCommandsBeforeLogin: number;
   readonly maxBadCommands: number;
+  /** The so many-th refused login of a connection ends it. */
+  readonly maxLoginFailures: number;
+  /** Whether somebody from this address may log in at all. */
+  readonly permits: (address: string) => boolean;
 }
 
 export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
@@ -39,6 +44,8 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   // Ten, not three: old clients try AUTH, APOP, STLS and their own inventions before USER.
   maxBadCommandsBeforeLogin: 10,
   maxBadCommands: 20,
+  maxLoginFailures: 5,
+  permits: () => true,
 };
 
 /** A stream under TLS. */
@@ -59,6 +66,7 @@ export interface TlsOffer {
 }
 
 export interface SessionServices {
+  readonly throttle: Throttle;
   readonly authenticator: Authenticator;
   readonly openMaildrop: OpenMaildrop;
   readonly askKernel: AskKernel;

@@ -90,6 +90,7 @@ class Session {
   private badCommands = 0;
   /** `TLSv1.3` and the like, for the log. */
   private protocol: string | undefined;
+  private failures = 0;
   private removed = 0;
   /** Why the session ends, once it was decided here. */
   private reason: Reason | undefined;
@@ -129,8 +130,7 @@ class Session {
     let reason: Reason;
     try {
       if (this.tls?.implicit) await this.startTls(this.tls);
-      await sendReply(this.wire, this.greeting.reply);
-      reason = await this.converse();
+      reason = await (this.services.settings.permits(this.peer.address) ? this.greet() : this.turnAway());
     } catch (error) {
       reason = await this.interrupted(error);
     }
@@ -140,6 +140,17 @@ class Session {
       this.log.logout(this.account.user, reason, this.removed, this.maildrop.messages - this.removed);
     } else this.log.noLogin(reason);
     await this.connection.close(!SILENT.has(reason));
+  }
+
+  private async greet(): Promise<Reason> {
+    await sendReply(this.wire, this.greeting.reply);
+    return this.converse();
+  }
+
+  private async turnAway(): Promise<Reason> {
+    await sendReply(this.wire, err('no service for your address', { code: 'SYS/PERM' }));
+    await this.output.flush();
+    return 'not-permitted';
   }
 
   private async converse(): Promise<Reason> {
@@ -235,7 +246,11 @@ class Session {
   private failed(error: unknown, keyword: string): Reply {
     if (error instanceof Disconnected) throw error;
     if (error instanceof BadRequest) return this.badCommand(error);
-    if (error instanceof AuthenticationFailed) return err('Authentication failed', { code: 'AUTH' });
+    if (error instanceof AuthenticationFailed) {
+      const last = ++this.failures >= this.services.settings.maxLoginFailures;
+      if (last) this.reason = 'failed-logins';
+      return err('Authentication failed', { code: 'AUTH', ...(last && { next: 'close' }) });
+    }
     if (error instanceof Unavailable) {
       const { code, fatal } = error;
       // A failed login has its own line in the log.

@@ -37,6 +37,7 @@ const OURS = [
   'lib/host/load',
   'lib/log',
   'lib/maildrop/lock-methods',
+  'lib/networks',
   'lib/pop3/arguments',
   'lib/pop3/auth',
   'lib/pop3/authorization',
@@ -64,6 +65,7 @@ const OURS = [
   'lib/server/session-log',
   'lib/server/session-services',
   'lib/server/silence',
+  'lib/server/throttle',
   'lib/services',
 ];
 

@@ -12,6 +12,7 @@ import {
   type SessionServices,
   type SessionSettings,
 } from '../../lib/server/session.js';
+import { Throttle } from '../../lib/server/throttle.js';
 
 /** Accounts of the transcripts. Messages are in wire form and survive an mbox file unchanged. */
 export const SAMPLE: ReadonlyMap<string, { password: string; messages: readonly string[] }> = new Map([
@@ -165,6 +166,7 @@ export class MemoryWorld {
     };
     this.services = {
       log,
+      throttle: new Throttle({ most: 0, mostWaiting: 100 }),
       askKernel: () => undefined,
       settings: { ...DEFAULT_SESSION_SETTINGS, failureDelay: 0, ...settings },
       authenticator: memoryAuthenticator(users, this.logins),

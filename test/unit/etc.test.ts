@@ -17,7 +17,7 @@ const PROGRAM = `/usr/lib/node_modules/mbox-pop3d/${bin['mbox-pop3d']}`;
 const lines = (name: string) => read(name).split('\n');
 
 test('they are part of the package', () => {
-  expect(files).toHaveLength(15);
+  expect(files).toHaveLength(17);
   expect(shipped).toContain('etc');
 });
 
