@@ -90,6 +90,13 @@ export function unlockedField(field: string): string | undefined {
   return kind === 'locked' || kind === 'unknown' ? undefined : bare;
 }
 
+/** The new field of somebody whose password changes. Who was locked, and had one, stays locked. */
+export function changedField(old: string, field: string): string {
+  const bare = old.replace(/^!+/, '');
+  return bare !== old && !isLocked(bare) ? lockedField(field) : field;
+}
+
+/** Whether nobody can log in with it, by a lock or because no password was ever set. */
 export function isLocked(field: string): boolean {
   return readSecret(field).kind === 'locked';
 }

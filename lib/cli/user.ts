@@ -5,7 +5,7 @@
  * octet, malformed lines included, which are warned about.
  */
 
-import { isLocked, lockedField, unlockedField, writerFor } from '../auth/password-field.js';
+import { changedField, isLocked, lockedField, unlockedField, writerFor } from '../auth/password-field.js';
 import { isUserName } from '../auth/user-name.js';
 import { passwordField, withoutUser, withPasswordField, withUser } from '../auth/users-edit.js';
 import { editUsers, readUsers } from '../auth/users-store.js';
@@ -77,8 +77,8 @@ async function passwd(task: UserTask): Promise<void> {
   const field = await newField(task);
   await changeField(task, old => {
     // A lock outlives the password it was put on: who locked the user meant the user.
-    if (!isLocked(old) || unlockedField(old) === undefined) return [field, 'password changed'];
-    return [lockedField(field), 'password changed; still locked'];
+    const changed = changedField(old, field);
+    return [changed, isLocked(changed) ? 'password changed; still locked' : 'password changed'];
   });
 }
 

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { verifyPassword } from '../../lib/auth/password.js';
 import {
+  changedField,
   isLocked,
   lockedField,
   schemeOf,
@@ -82,6 +83,15 @@ test.each(['', '!', '!!', '*', '!*', 'x', '*LK*', 'nonsense', '!nonsense', '!{MD
     expect(readSecret(lockedField(field)).kind).toBe('locked');
   },
 );
+
+test('a lock outlives the password it was put on; who never had one gets in with the first', () => {
+  for (const old of [MD5, '{PLAIN}x', '', '*', '!', '!!', '!*', 'x', 'nonsense']) {
+    expect(changedField(old, '{PLAIN}new')).toBe('{PLAIN}new');
+  }
+  for (const old of [`!${MD5}`, `!!${MD5}`, '!{PLAIN}x', '!nonsense', '!$9$x']) {
+    expect(changedField(old, '{PLAIN}new')).toBe('!{PLAIN}new');
+  }
+});
 
 test.each([
   [MD5, 'MD5-CRYPT'],
