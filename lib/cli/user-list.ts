@@ -12,6 +12,8 @@ interface ListedUser {
   /** `-` when no password is set, `unknown` when nobody can log in with what is set. */
   readonly scheme: string;
   readonly locked: boolean;
+  /** False for `pop3=no` in the last column. */
+  readonly pop3: boolean;
   readonly uid: number | null;
   readonly gid: number | null;
   /** Null when there is none, or it may not be looked at. */
@@ -29,6 +31,7 @@ export async function listUsers(task: UserTask): Promise<void> {
       name,
       scheme: schemeOf(field),
       locked: isLocked(field),
+      pop3: account.pop3 !== false,
       uid: account.uid ?? null,
       gid: account.gid ?? null,
       mailbox: stats === undefined ? null : { path, octets: stats.size, changed: stats.mtime.toISOString() },
@@ -41,10 +44,10 @@ export async function listUsers(task: UserTask): Promise<void> {
 }
 
 function table(users: readonly ListedUser[]): string {
-  const rows = users.map(({ name, scheme, locked, uid, mailbox }) => [
+  const rows = users.map(({ name, scheme, locked, pop3, uid, mailbox }) => [
     name,
     scheme,
-    locked ? 'locked' : 'open',
+    locked ? 'locked' : pop3 ? 'open' : 'pop3=no',
     String(uid ?? '-'),
     String(mailbox?.octets ?? '-'),
     mailbox === null ? '-' : `${mailbox.changed.slice(0, 16)}Z`,

@@ -7,13 +7,14 @@ import { anyPassword } from './password-input.js';
 import { existing, type UserTask } from './user-task.js';
 
 /**
- * @throws UsageError EX_NOUSER for an unknown user, EX_UNAVAILABLE for a locked one, EX_CONFIG for one whose
+ * @throws UsageError EX_NOUSER for an unknown user, EX_UNAVAILABLE for one who is locked or has pop3=no, EX_CONFIG for one whose
  * line is no good, EX_NOPERM for a wrong password, EX_TEMPFAIL when it cannot be told
  */
 export async function verifyUser({ host, path, name, options }: UserTask): Promise<void> {
   const text = await readUsers(path);
   existing(text, name, path);
   const entry = parseUsers(Buffer.from(text, 'latin1')).users.get(name);
+  if (entry?.account.pop3 === false) throw new UsageError(`${name}: pop3=no`, EX.UNAVAILABLE);
   const { secret } = entry ?? { secret: { kind: 'unknown', reason: 'malformed line' } as const };
   if (secret.kind === 'locked') throw new UsageError(`${name}: ${secret.reason}`, EX.UNAVAILABLE);
   if (secret.kind === 'unknown') throw new UsageError(`${name}: ${secret.reason}`, EX.CONFIG);

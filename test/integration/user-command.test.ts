@@ -97,7 +97,7 @@ test('list tells who is there, and nothing of the secrets', async () => {
   const { size, mtime } = statSync(join(places.spool, 'alice'));
   expect(text.stdout.split('\n').map(line => line.split(/ +/))).toEqual([
     ['NAME', 'SCHEME', 'LOGIN', 'UID', 'OCTETS', 'CHANGED'],
-    ['alice', 'PLAIN', 'open', '1000', `${size}`, `${mtime.toISOString().slice(0, 16)}Z`],
+    ['alice', 'PLAIN', 'pop3=no', '1000', `${size}`, `${mtime.toISOString().slice(0, 16)}Z`],
     ['bob', 'MD5-CRYPT', 'locked', '-', '-', '-'],
     [''],
   ]);
@@ -106,11 +106,12 @@ test('list tells who is there, and nothing of the secrets', async () => {
       name: 'alice',
       scheme: 'PLAIN',
       locked: false,
+      pop3: false,
       uid: 1000,
       gid: 100,
       mailbox: { path: join(places.spool, 'alice'), octets: size, changed: mtime.toISOString() },
     },
-    { name: 'bob', scheme: 'MD5-CRYPT', locked: true, uid: null, gid: null, mailbox: null },
+    { name: 'bob', scheme: 'MD5-CRYPT', locked: true, pop3: true, uid: null, gid: null, mailbox: null },
   ]);
   expect(text.stdout + json.stdout).not.toMatch(/topsecret|y6iHh/);
 });
@@ -142,16 +143,17 @@ test.each<[UserAction, RawOptions, number, string]>([
   ['add', { name: 'zoe', uid: 'no-such-user-here' }, EX.NOUSER, '--uid no-such-user-here'],
   ['add', { name: 'zoe', gid: 'no-such-group' }, EX.NOUSER, '--gid no-such-group'],
   ['passwd', { name: 'zoe' }, EX.NOUSER, 'no user zoe'],
+  ['verify', { name: 'carol' }, EX.UNAVAILABLE, 'carol: pop3=no'],
   ['verify', { name: 'bob' }, EX.UNAVAILABLE, 'bob: locked'],
   ['unlock', { name: 'bob' }, EX.CONFIG, 'bob has no usable password'],
   ['list', { users: '/nonexistent/users' }, EX.NOINPUT, 'no such file'],
   ['list', { users: undefined }, EX.USAGE, '--users is missing'],
 ])('%s %j ends with %d and changes nothing', async (action, options, code, message) => {
   const users = join(scratchDir(), 'users');
-  writeFileSync(users, 'alice:{PLAIN}secret\nbob:*\n');
+  writeFileSync(users, 'alice:{PLAIN}secret\nbob:*\ncarol:{PLAIN}c::::::pop3=no\n');
   await expect(userAction(action, { users, ...options })).rejects.toMatchObject({
     exitCode: code,
     message: expect.stringContaining(message),
   });
-  expect(readFileSync(users, 'latin1')).toBe('alice:{PLAIN}secret\nbob:*\n');
+  expect(readFileSync(users, 'latin1')).toBe('alice:{PLAIN}secret\nbob:*\ncarol:{PLAIN}c::::::pop3=no\n');
 });
