@@ -24,14 +24,26 @@ function stored(dir: string): string[] {
     .map(name => readFileSync(join(dir, name), 'latin1'));
 }
 
+const hostOf = ({ tls }: RunningServer) => (tls ? 'localhost' : '127.0.0.1');
+
+function fetchmailTls({ tls }: RunningServer): string {
+  if (tls === undefined) return "sslproto ''";
+  return `${tls.how === 'implicit' ? 'ssl' : ''} sslproto 'TLS1.2+' sslcertck sslcertfile ${tls.ca}`;
+}
+
+function mpopTls({ tls }: RunningServer): string[] {
+  if (tls === undefined) return ['tls off'];
+  return ['tls on', `tls_starttls ${tls.how === 'stls' ? 'on' : 'off'}`, `tls_trust_file ${tls.ca}`];
+}
+
 async function fetchmail(server: RunningServer, user: string, keyword: string): Promise<string[]> {
   const dir = deliveryDir(server, user);
   const [rc, store] = [join(server.scratch, `${user}.rc`), join(server.scratch, 'store.sh')];
   writeFileSync(store, STORE, { mode: 0o755 });
   writeFileSync(
     rc,
-    `poll 127.0.0.1 service ${server.port} protocol POP3 timeout 20
-       user "${user}" password "${passwordOf(user)}" sslproto '' norewrite nodropstatus
+    `poll ${hostOf(server)} service ${server.port} protocol POP3 timeout 20
+       user "${user}" password "${passwordOf(user)}" ${fetchmailTls(server)} norewrite nodropstatus
        mda "${store} ${dir}" ${keyword}\n`,
     { mode: 0o600 },
   );
@@ -44,7 +56,8 @@ async function fetchmail(server: RunningServer, user: string, keyword: string): 
 }
 
 /** The trace field fetchmail puts in front, or after a Return-Path field. */
-const FETCHMAIL_RECEIVED = /^Received: from 127\.0\.0\.1 .*\n\tby .* with POP3 \(fetchmail.*\n\tfor .*\n/m;
+const FETCHMAIL_RECEIVED =
+  /^Received: from (?:127\.0\.0\.1|localhost) .*\n\tby .* with POP3 \(fetchmail.*\n\tfor .*\n/m;
 
 export const FETCHMAIL: Client = {
   name: 'fetchmail',
@@ -79,8 +92,8 @@ async function mpop(server: RunningServer, user: string, lines: string[]): Promi
   for (const name of ['cur', 'new', 'tmp']) mkdirSync(join(dir, name));
   const rc = join(server.scratch, `${user}.rc`);
   const settings = [
-    ...['account default', 'host 127.0.0.1', `port ${server.port}`, `user ${user}`],
-    ...[`password ${passwordOf(user)}`, 'auth user', 'tls off', `uidls_file ${join(dir, 'uidls')}`],
+    ...['account default', `host ${hostOf(server)}`, `port ${server.port}`, `user ${user}`],
+    ...[`password ${passwordOf(user)}`, 'auth user', ...mpopTls(server), `uidls_file ${join(dir, 'uidls')}`],
     ...[`delivery maildir ${dir}`, ...lines],
   ];
   writeFileSync(rc, settings.map(line => `${line}\n`).join(''), { mode: 0o600 });
@@ -96,7 +109,7 @@ async function mpop(server: RunningServer, user: string, lines: string[]): Promi
 }
 
 /** The trace field mpop puts in front. */
-const MPOP_RECEIVED = /^Received: from 127\.0\.0\.1 .*\n\tby .* \(mpop-.*\n\tfor .*\n/;
+const MPOP_RECEIVED = /^Received: from (?:127\.0\.0\.1|localhost) .*\n\tby .* \(mpop-.*\n\tfor .*\n/;
 
 export const MPOP: Client = {
   name: 'mpop',

@@ -5,11 +5,19 @@ import { passwordOf, type RunningServer } from './server.js';
 
 /** Prints `LENGTH\n` and the octets of each message, or removes the messages named. */
 const POPLIB = `
-import poplib, sys
+import poplib, ssl, sys
 # By itself it gives up at lines of more than 2,048 octets.
 poplib._MAXLINE = 1 << 20
-port, user, password, *numbers = sys.argv[1:]
-pop = poplib.POP3('127.0.0.1', int(port), timeout=20)
+port, how, ca, user, password, *numbers = sys.argv[1:]
+context = ssl.create_default_context(cafile=ca) if ca else None
+if how == 'implicit':
+    pop = poplib.POP3_SSL('localhost', int(port), timeout=20, context=context)
+else:
+    pop = poplib.POP3('localhost' if ca else '127.0.0.1', int(port), timeout=20)
+if how == 'stls':
+    assert 'STLS' in pop.capa()
+    pop.stls(context=context)
+    assert 'STLS' not in pop.capa()
 pop.user(user)
 pop.pass_(password)
 count, total = pop.stat()
@@ -29,9 +37,12 @@ pop.quit()
 
 const NET_POP3 = `
 use strict; use warnings; use Net::POP3;
-my ($port, $user, $password, @numbers) = @ARGV;
+my ($port, $how, $ca, $user, $password, @numbers) = @ARGV;
 binmode STDOUT;
-my $pop = Net::POP3->new('127.0.0.1', Port => $port, Timeout => 20) or die "no connection";
+my @trust = (SSL_ca_file => $ca, SSL_verifycn_name => 'localhost');
+my @tls = $how eq 'implicit' ? (SSL => 1, @trust) : ();
+my $pop = Net::POP3->new('127.0.0.1', Port => $port, Timeout => 20, @tls) or die "no connection: $@";
+if ($how eq 'stls') { $pop->starttls(@trust) or die "STLS: " . $pop->message }
 my $count = $pop->login($user, $password);
 defined $count or die "login: " . $pop->message;
 for my $n (@numbers) { $pop->delete($n) or die "DELE $n: " . $pop->message }
@@ -58,7 +69,10 @@ function split(output: string): string[] {
 
 function library(name: string, program: string, flag: string, script: string, form: 'wire' | 'lf'): Client {
   const talk = (server: RunningServer, user: string, numbers: readonly number[]) =>
-    mustRun(program, [flag, script, String(server.port), user, passwordOf(user), ...numbers.map(String)]);
+    mustRun(program, [
+      ...[flag, script, String(server.port), server.tls?.how ?? '', server.tls?.ca ?? ''],
+      ...[user, passwordOf(user), ...numbers.map(String)],
+    ]);
   return {
     name,
     programs: [program],

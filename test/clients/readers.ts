@@ -11,15 +11,17 @@ import { passwordOf, type RunningServer } from './server.js';
 
 const FROM_LINE = /^From [^\n]*\n/;
 
-function url({ port }: RunningServer, user: string): string {
-  return `pop://${user}:${passwordOf(user)}@127.0.0.1:${port}`;
+function url({ port, tls }: RunningServer, user: string): string {
+  const scheme = tls?.how === 'implicit' ? 'pops' : 'pop';
+  return `${scheme}://${user}:${passwordOf(user)}@${tls ? 'localhost' : '127.0.0.1'}:${port}`;
 }
 
 /** mutt needs a terminal: script(1) gives it one. */
 async function mutt(server: RunningServer, user: string, keys: string): Promise<void> {
   const rc = join(server.scratch, 'muttrc');
   const settings = [
-    'set ssl_force_tls=no pop_authenticators="user" sort=mailbox-order mbox_type=mbox',
+    server.tls ? `set ssl_force_tls=yes certificate_file="${server.tls.ca}"` : 'set ssl_force_tls=no',
+    'set pop_authenticators="user" sort=mailbox-order mbox_type=mbox',
     'set confirmappend=no confirmcreate=no delete=yes quit=yes move=no beep=no wait_key=no',
     `set folder="${server.scratch}" spoolfile="" message_cachedir="" header_cache=""`,
     `push "${keys}"`,
@@ -69,8 +71,11 @@ export const MUTT: Client = {
 };
 
 async function nail(server: RunningServer, user: string, commands: string[]): Promise<void> {
-  const target = url(server, user).replace('pop:', 'pop3:');
-  await mustRun('s-nail', ['-:/', '-S', 'v15-compat', '-N', '-f', target], {
+  const target = url(server, user).replace(/^pop/, 'pop3');
+  const { tls } = server;
+  const trust = tls ? [`tls-ca-file=${tls.ca}`, 'tls-verify=strict'] : [];
+  const settings = ['v15-compat', ...trust, ...(tls?.how === 'stls' ? ['pop3-use-starttls'] : [])];
+  await mustRun('s-nail', ['-:/', ...settings.flatMap(set => ['-S', set]), '-N', '-f', target], {
     env: { HOME: server.scratch },
     input: commands.map(command => `${command}\n`).join(''),
   });

@@ -23,8 +23,20 @@ import { FIXTURES } from './expected.js';
 const PROGRAM = new URL('../../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
 const IS_ROOT = process.geteuid!() === 0;
 
+/** How a client is to use TLS. */
+export interface UnderTls {
+  readonly how: 'implicit' | 'stls';
+  /** The file of the certificate to trust; it is for `localhost`. */
+  readonly ca: string;
+}
+
 export interface RunningServer {
   readonly port: number;
+  /** The port of TLS from the first octet; 0 where there is none. */
+  readonly tlsPort: number;
+  /** Undefined for a client that is to do without. */
+  readonly tls?: UnderTls;
+  readonly pid: number;
   readonly spool: string;
   /** A directory for what clients need and leave. */
   readonly scratch: string;
@@ -65,9 +77,11 @@ export async function startServer(...flags: string[]): Promise<RunningServer> {
   onTestFinished(() => {
     child.kill('SIGKILL');
   });
-  const port = await readyPort(child, () => stderr);
+  const { port, tlsPort } = await readyPorts(child, () => stderr);
   return {
     port,
+    tlsPort,
+    pid: child.pid!,
     spool,
     scratch,
     stderr: () => stderr,
@@ -81,14 +95,22 @@ export async function startServer(...flags: string[]): Promise<RunningServer> {
   };
 }
 
-/** The port of the ready line. */
-async function readyPort(child: ChildProcess, stderr: () => string): Promise<number> {
+/** The same server, for clients that use TLS. */
+export function underTls(server: RunningServer, tls: UnderTls): RunningServer {
+  return { ...server, tls, port: tls.how === 'implicit' ? server.tlsPort : server.port };
+}
+
+/** The ports of the ready line. */
+async function readyPorts(
+  child: ChildProcess,
+  stderr: () => string,
+): Promise<{ port: number; tlsPort: number }> {
   let stdout = '';
   child.stdout!.setEncoding('utf8');
   for await (const text of child.stdout!.iterator({ destroyOnReturn: false })) {
     stdout += text;
-    const ready = /^mbox-pop3d ready on 127\.0\.0\.1:(\d+)\n/.exec(stdout);
-    if (ready) return Number(ready[1]);
+    const ready = /^mbox-pop3d ready on 127\.0\.0\.1:(\d+)(?:, TLS on 127\.0\.0\.1:(\d+))?\n/.exec(stdout);
+    if (ready) return { port: Number(ready[1]), tlsPort: Number(ready[2] ?? 0) };
   }
   throw new Error(`the server did not start: ${stdout}${stderr()}`);
 }
