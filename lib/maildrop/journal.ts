@@ -173,6 +173,18 @@ export class Journal {
     }
   }
 
+  /**
+   * Takes a committed plan back, of which nothing has been done: it must not be done later, to a mailbox
+   * that others have changed meanwhile.
+   * @throws AggregateError when the disk refuses that: recovery may carry the plan out after all
+   */
+  async withdraw(cause: unknown): Promise<void> {
+    await this.#drop(cause, async () => {
+      await this.finish();
+      await this.place.io.sync(this.fd);
+    });
+  }
+
   /** The plan is carried out. Not synced: a journal that comes back finds no marker and does nothing. */
   async finish(): Promise<void> {
     await this.place.io.truncate(this.fd, 0);

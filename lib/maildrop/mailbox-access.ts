@@ -67,12 +67,12 @@ export class MailboxAccess {
    * @throws Unavailable SYS/TEMP when not: then nothing may be written
    */
   async mustBeIntact(): Promise<void> {
+    const current = await this.file.isCurrent();
+    // Last, and at once: whoever breaks the lock after this look is not seen before the next one.
     if (this.locks === undefined || !this.locks.intact()) {
       throw new Unavailable('SYS/TEMP', 'another program took the mailbox lock away');
     }
-    if (!(await this.file.isCurrent())) {
-      throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program');
-    }
+    if (!current) throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program');
   }
 
   /** Gives the locks back after `delay` milliseconds, whatever the session is doing then. */

@@ -120,6 +120,8 @@ export class PlanSlide {
     for (let attempt = 1; ; attempt++) {
       let at = step.at;
       for await (const octets of this.#octetsOf(step)) {
+        // As in `Redo`: nothing is read between the look and the write.
+        await this.guard();
         await writeFully(io, fd, octets, at);
         at += octets.length;
       }

@@ -32,8 +32,9 @@ export type Guard = () => Promise<void>;
 
 export class Redo {
   private readonly io: SpoolIo;
+  #begun = false;
 
-  /** @param guard asked before the mailbox is written and before it is cut; the journal stays if it throws */
+  /** @param guard asked right before each write to the mailbox and before it is cut; if it throws, nothing more is done */
   constructor(
     private readonly mailbox: MailboxFile,
     private readonly journal: Journal,
@@ -43,13 +44,17 @@ export class Redo {
     this.io = mailbox.io;
   }
 
+  /** Whether anything was written to the mailbox: until then the journal can still be withdrawn. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
   /**
    * From phase 1 to the end. Appended mail is looked for only when the mailbox is durable: the new journal
    * describes what it reads of it, which after a failed fsync(2) is not what the disk has.
    */
   async run(): Promise<void> {
     for (;;) {
-      await this.guard();
       await this.#appended();
       const marker = markerOf(this.header);
       await this.#write(marker);
@@ -126,6 +131,9 @@ export class Redo {
         marker.subarray(Math.max(0, at - header.newSize), Math.max(0, stop - header.newSize)),
         fromRedo,
       );
+      // This process may have been stopped since the last look, and the lock been broken.
+      await this.guard();
+      this.#begun = true;
       await writeFully(io, mailbox.fd, chunk, at);
       at = stop;
     }

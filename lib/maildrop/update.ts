@@ -114,7 +114,13 @@ async function redoFromJournal(
     .catch(cause => {
       throw isNoRoom(cause) ? new NoRoom('the journal', { cause }) : cause;
     });
-  await new Redo(access.file, journal, header, () => access.mustBeIntact()).run();
+  const redoing = new Redo(access.file, journal, header, () => access.mustBeIntact());
+  try {
+    await redoing.run();
+  } catch (error) {
+    if (!redoing.begun) await journal.withdraw(error);
+    throw error;
+  }
 }
 
 /** Slower, and needs no room: what was set aside while there was some is enough. */

@@ -3,7 +3,7 @@
  * attached to its I/O thread alone. Attaching there, once everything is loaded, keeps start-up out of the
  * count, and every call counted is one of the maildrop's own: the K-th is the same at each run.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,6 +37,8 @@ export interface RunOptions {
   readonly thread?: 'io' | 'main';
   /** Called between opening and UPDATE, if it gets that far. The mailbox locks are yielded then. */
   readonly beforeUpdate?: (() => void) | undefined;
+  /** Called when a `signal=STOP` of `strace` has stopped the process, which then goes on. */
+  readonly whileStopped?: (() => void) | undefined;
   /** Whom the process becomes before it opens anything; as root only. */
   readonly become?: { readonly uid: number; readonly gid: number } | undefined;
   /** Started through `sh -c 'COMMAND; exec "$@"'`. */
@@ -59,7 +61,10 @@ export async function runSession(scratch: Scratch, options: RunOptions): Promise
   });
   const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   try {
-    return await converse(child, ended, options, options.traceFile ?? join(scratch.root, 'trace'));
+    const watch = options.whileStopped && goOnAfter(child, options.whileStopped);
+    const outcome = await converse(child, ended, options, options.traceFile ?? join(scratch.root, 'trace'));
+    await watch;
+    return outcome;
   } finally {
     child.kill('SIGKILL');
     await ended;
@@ -102,6 +107,24 @@ async function converse(
     trace: tracer === undefined ? '' : readFileSync(traceFile, 'utf8'),
     log,
   };
+}
+
+/** Waits until the process is stopped, or over; a process that was stopped goes on afterwards. */
+async function goOnAfter({ pid }: ChildProcess, whileStopped: () => void): Promise<void> {
+  for (;;) {
+    let status: string;
+    try {
+      status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    } catch {
+      return; // It is over.
+    }
+    const [, state] = /^State:\t(\S)/m.exec(status) ?? [];
+    if (state === 'Z') return;
+    if (state === 'T') break;
+    await new Promise(resolve => setTimeout(resolve, 2));
+  }
+  whileStopped();
+  process.kill(pid!, 'SIGCONT');
 }
 
 interface Tracer {

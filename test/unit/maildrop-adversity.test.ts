@@ -123,6 +123,63 @@ describe('our dotlock is broken and the mailbox rewritten', () => {
     expect(spool.content()).toBe(content);
   });
 
+  test.each([false, true])(
+    'in the fsync(2) of the journal: nothing is written, now or later (after another UPDATE: %s)',
+    async again => {
+      const spool = spoolWith(again ? OTHER + ALL.join('') : ALL.join(''));
+      if (again) {
+        const before = await openAlice(spool);
+        await before.mark(1);
+        await before.update();
+      }
+      // As by a mail reader: message 3 was deleted there.
+      const rewritten = ALL[0] + M2 + M4;
+      let updating = false;
+      const happen = once(() => {
+        unlinkSync(`${spool.mailbox}.lock`);
+        writeFileSync(spool.mailbox, rewritten);
+      });
+      const io = ioOf(isJournal, {
+        sync: async fd => {
+          await nodeIo.sync(fd);
+          happen(updating);
+        },
+      });
+      const maildrop = await openAlice(spool, { io });
+      await maildrop.mark(1);
+      updating = true;
+      await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+      expect(spool.content()).toBe(rewritten);
+      expect(await logInAndOut(spool)).toBe(3);
+      expect(spool.content()).toBe(rewritten);
+    },
+  );
+
+  test('in the middle of the rewrite: not an octet more is written, and nothing is lost', async () => {
+    const large = [1, 2, 3].map(n => message(n, `a line of message ${n}\n`.repeat(60_000)));
+    const spool = spoolWith(large.join(''));
+    let found = '';
+    const happen = once(() => {
+      unlinkSync(`${spool.mailbox}.lock`);
+      writeFileSync(spool.mailbox, OTHER);
+      found = spool.content();
+    });
+    const io = ioOf(mailboxOf(spool), {
+      write: async (fd, from, position) => {
+        const count = await nodeIo.write(fd, from, position);
+        happen();
+        return count;
+      },
+    });
+    const maildrop = await openAlice(spool, { io });
+    await maildrop.mark(1);
+    await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    expect(spool.content()).toBe(found);
+    // What the other program could not see any more was in our journal.
+    expect(await logInAndOut(spool)).toBe(3);
+    expect(spool.content()).toBe(OTHER + large[1] + large[2]);
+  });
+
   test('RETR does not answer for another message', async () => {
     const equal = [1, 2, 3].map(n => message(n));
     const spool = spoolWith(equal.join(''));
