@@ -234,7 +234,6 @@ export class Connection {
   /** Cuts the connection when the client is silent for too long, until the returned function is called. */
   private watch(): () => void {
     const { idleTimeout, lookEvery } = this.patience;
-    let timer: NodeJS.Timeout | undefined;
     let over = false;
     const look = (sure: boolean) => {
       if (over) return;
@@ -245,7 +244,7 @@ export class Connection {
       else setImmediate(look, true);
     };
     this.silence.begin();
-    look(false);
+    let timer = setTimeout(look, Math.min(idleTimeout, lookEvery), false);
     return () => {
       over = true;
       clearTimeout(timer);

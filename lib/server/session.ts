@@ -71,9 +71,9 @@ export async function serve(
   }
 }
 
-/** A silence that another session may end is looked at twice. */
+/** A silence that another session may end is looked at twice, but not more often than each second. */
 function patienceOf({ idleTimeout, takeover }: SessionSettings): Patience {
-  return { idleTimeout, lookEvery: takeover > 0 ? takeover / 2 : idleTimeout };
+  return { idleTimeout, lookEvery: takeover > 0 ? Math.max(1000, takeover / 2) : idleTimeout };
 }
 
 class Session {

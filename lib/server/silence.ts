@@ -25,7 +25,8 @@ export class Silence {
   begin(): void {
     this.waiting = true;
     this.heard();
-    this.octets = this.acknowledged()?.octets;
+    // Asked at the first look only, since that is a system call and most waits are short.
+    this.octets = undefined;
   }
 
   /** The client has taken some output. */
@@ -38,7 +39,10 @@ export class Silence {
     this.waiting = false;
   }
 
-  /** In ms. To be asked now and then: of octets taken since the last time, the last one counts. */
+  /**
+   * In ms. To be asked now and then: what the other end has acknowledged last counts, if that was something
+   * new since the last time, or this is the first. (A full buffer is acknowledged again and again.)
+   */
   length(): number {
     if (!this.waiting) return 0;
     const now = performance.now();

@@ -17,8 +17,13 @@ afterEach(() => {
 function withKernel() {
   const [, stream] = duplexPair();
   Object.assign(stream, { _handle: { fd: 7 } });
-  const kernel: { says: Acknowledged | undefined } = { says: { octets: 100, ago: 0 } };
-  return { kernel, silence: new Silence(stream, fd => (fd === 7 ? kernel.says : undefined)) };
+  const kernel = { tells: true, octets: 100, at: 0 };
+  const asked = (): Acknowledged => ({ octets: kernel.octets, ago: performance.now() - kernel.at });
+  const silence = new Silence(stream, fd => (fd === 7 && kernel.tells ? asked() : undefined));
+  /** The other end has acknowledged so many octets more. */
+  const acknowledge = (octets: number) =>
+    Object.assign(kernel, { octets: kernel.octets + octets, at: performance.now() });
+  return { kernel, silence, acknowledge };
 }
 
 describe('the length of a silence', () => {
@@ -34,28 +39,29 @@ describe('the length of a silence', () => {
   });
 
   test('ends with octets acknowledged, when they were', () => {
-    const { silence, kernel } = withKernel();
+    const { silence, acknowledge } = withKernel();
     silence.begin();
-    vi.advanceTimersByTime(5000);
-    kernel.says = { octets: 101, ago: 3000 };
+    vi.advanceTimersByTime(2000);
+    acknowledge(1);
+    vi.advanceTimersByTime(3000);
     expect(silence.length()).toBe(3000);
     vi.advanceTimersByTime(1000);
-    // What is acknowledged again is nothing new: a keepalive, a window that stays shut.
-    kernel.says = { octets: 101, ago: 10 };
+    // Nothing new: a keepalive, a window that stays shut.
+    acknowledge(0);
     expect(silence.length()).toBe(4000);
   });
 
   test('is not longer than we have waited, whenever the last acknowledgement was', () => {
-    const { silence, kernel } = withKernel();
+    const { silence } = withKernel();
+    vi.advanceTimersByTime(9000);
     silence.begin();
     vi.advanceTimersByTime(1000);
-    kernel.says = { octets: 200, ago: 9000 };
     expect(silence.length()).toBe(1000);
   });
 
   test('without a kernel that tells: since the stream took something', () => {
     const { silence, kernel } = withKernel();
-    kernel.says = undefined;
+    kernel.tells = false;
     silence.begin();
     vi.advanceTimersByTime(1000);
     silence.heard();
