@@ -2,8 +2,17 @@
  * What can be seen at start to be wrong, each with its remedy, before a user finds it at login. Nothing
  * is changed; a finding is logged and serving goes on, since only some mailboxes may be concerned.
  */
-import { accessSync, closeSync, constants, lstatSync, openSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  statSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { isUserName } from '../auth/user-name.js';
 import type { Settings } from '../config.js';
 import { errnoOf } from '../errors.js';
@@ -57,6 +66,7 @@ function checkSpool(settings: Settings): Finding[] {
     ...checkMode(spool, mode),
     ...checkLocks(settings),
     ...checkUsers(settings),
+    ...checkSaslauthd(settings),
     ...checkMailboxes(settings),
     ...checkCertificates(settings),
   ];
@@ -102,6 +112,23 @@ function checkCertificates({ certificates }: Settings): Finding[] {
     {
       trouble: `${unreadable} cannot be read any more, so that a renewed one needs a restart`,
       remedy: 'restart from the renewal hook, or let the hook copy it to where our user may read it',
+    },
+  ];
+}
+
+function checkSaslauthd({ auth, outside: { saslauthdSocket: socket } }: Settings): Finding[] {
+  if (!auth.includes('saslauthd')) return [];
+  // It may be started later.
+  if (!existsSync(dirname(socket))) {
+    return [
+      { trouble: `no ${socket}`, remedy: 'start saslauthd, or say where it is with --saslauthd-socket' },
+    ];
+  }
+  if (can(dirname(socket), constants.X_OK)) return [];
+  return [
+    {
+      trouble: `${dirname(socket)} is closed to us, so saslauthd cannot be asked`,
+      remedy: 'make the user of the server a member of its group: adduser mbox-pop3d sasl',
     },
   ];
 }

@@ -22,8 +22,7 @@ async function saslauthd(
 ): Promise<{ child: ChildProcess; socket: string }> {
   const dir = join(host.root, 'saslauthd');
   mkdirSync(dir, { recursive: true });
-  // As Debian's package makes it, and "adduser mbox-pop3d sasl".
-  appendFileSync(host.etc('group'), `sasl:x:${SASL}:mbox-pop3d\n`);
+  // As Debian's package makes it.
   chownSync(dir, 0, SASL);
   chmodSync(dir, 0o710);
   const [file, ...args] = host.inside(['saslauthd', '-d', '-n', '0', '-m', dir, ...flags]);

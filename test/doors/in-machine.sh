@@ -33,6 +33,17 @@ fill alice:alice 600
 session per-user
 systemctl start mbox-pop3d-per-user-recover.service
 log_of --unit=mbox-pop3d-per-user-recover.service >per-user.recover
+
+# The same by PAM, as this distribution sets it up: what the unit allows is enough for it.
+cp $etc/pam.d/mbox-pop3d /etc/pam.d/
+echo MBOX_POP3D_AUTH=pam >/etc/default/mbox-pop3d
+rm -f /run/nologin # what systemd-user-sessions.service does when a host is up
+fill alice:mail 600
+session per-user-pam
+echo "alice:another" | chpasswd --crypt-method YESCRYPT
+session per-user-pam-wrong
+echo "alice:$password" | chpasswd --crypt-method YESCRYPT
+rm /etc/default/mbox-pop3d
 stop mbox-pop3d-per-user.socket >per-user.end
 log_of --unit='mbox-pop3d-per-user@*.service' >per-user.log
 

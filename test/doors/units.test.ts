@@ -174,6 +174,12 @@ describe.skipIf(NO_MACHINE)('run by a real systemd', () => {
     );
   });
 
+  test('mbox-pop3d-per-user@.service: by PAM, with the file of etc/', () => {
+    expect(said('per-user-pam').slice(1)).toEqual(CONVERSATION);
+    expect(results('per-user-pam.mailbox')).toBe(SECOND);
+    expect(said('per-user-pam-wrong')).toContainEqual('S: -ERR [AUTH] Authentication failed');
+  });
+
   test('both recover units run, and find nothing to do', () => {
     expect(logged('override.recover')).toContainEqual('<6>no interrupted update');
     expect(logged('per-user.recover')).toContainEqual('<6>no interrupted update');
