@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, chmodSync, chownSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { appendFileSync, chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
@@ -15,16 +15,21 @@ import { CANNOT, pamService, perUser, REFUSED, scratch, shared, WELCOME } from '
 const SASL = 45;
 const PATH = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 
+/** As Debian's package makes it. */
+function runDirectory(host: ScratchHost): string {
+  const dir = join(host.root, 'saslauthd');
+  mkdirSync(dir, { recursive: true });
+  chownSync(dir, 0, SASL);
+  chmodSync(dir, 0o710);
+  return dir;
+}
+
 /** Started, and listening. */
 async function saslauthd(
   host: ScratchHost,
   ...flags: string[]
 ): Promise<{ child: ChildProcess; socket: string }> {
-  const dir = join(host.root, 'saslauthd');
-  mkdirSync(dir, { recursive: true });
-  // As Debian's package makes it.
-  chownSync(dir, 0, SASL);
-  chmodSync(dir, 0o710);
+  const dir = runDirectory(host);
   const [file, ...args] = host.inside(['saslauthd', '-d', '-n', '0', '-m', dir, ...flags]);
   const child = spawn(file!, args, { env: PATH, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
@@ -52,11 +57,11 @@ testAsRoot(
   'shadow passwords, by a server that is not root; down, and there again',
   async () => {
     const host = await scratch();
-    // Before the server starts: it takes on its groups then.
-    const first = await saslauthd(host, '-a', 'shadow');
-    first.child.kill('SIGKILL');
-    await once(first.child, 'exit');
-    rmSync(first.socket);
+    runDirectory(host);
+    const outsider = await shared(host, flagsFor(host));
+    await outsider.logged(/self-check trouble=".* is closed to us.* adduser mbox-pop3d sasl/);
+    expect(await outsider.running.stop()).toBe(0);
+    appendFileSync(host.etc('group'), `sasl:x:${SASL}:mbox-pop3d\n`);
     const served = await shared(host, flagsFor(host));
     expect(await served.tryLogin('alice')).toMatch(CANNOT);
     await served.logged(/ENOENT/);
