@@ -53,6 +53,12 @@ test.each<[string, string[], string | RegExp]>([
   ['--users without a value', ['serve', '--users'], 'users'],
   ['--listen without a port', [...SERVE, '--listen', 'localhost'], '--listen localhost: not ADDRESS:PORT'],
   ['--locks nonsense', [...SERVE, '--locks', 'nonsense'], '--locks nonsense: choose of dotlock,fcntl,flock'],
+  ['--plaintext never', [...SERVE, '--plaintext', 'never'], '--plaintext never: choose of always,local,tls'],
+  [
+    '--sasl-mechanisms NTLM',
+    [...SERVE, '--sasl-mechanisms', 'PLAIN,NTLM'],
+    '--sasl-mechanisms NTLM: choose of',
+  ],
   ['--lock-yield soon', [...SERVE, '--lock-yield', 'soon'], '--lock-yield soon'],
   ['--idle-timeout 599', [...SERVE, '--idle-timeout', '599'], '--idle-timeout 599: .*at least 600'],
   ['control characters', [...SERVE, '--locks', 'a\nb\x1b[2J'], '--locks'],
