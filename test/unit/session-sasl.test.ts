@@ -101,7 +101,7 @@ describe('each mechanism', () => {
   });
 
   test('C43: ten wrong attempts by every mechanism, then wrong, then right', async () => {
-    const world = new MemoryWorld({ maxBadCommandsBeforeLogin: 1000 });
+    const world = new MemoryWorld({ maxBadCommandsBeforeLogin: 1000, maxLoginFailures: 1000 });
     const session = new MemorySession(world);
     const attempts = [
       () => session.ask(`AUTH PLAIN ${base64('\0mrose\0wrong')}`),
