@@ -11,8 +11,8 @@
  *       …  `step` octets that belong to record 0, and after them those of record 1
  *
  * A record describes the mailbox file while its step is made: below `at` all is as it will be, and on the
- * disk; [at, at + length) is any mix of old and new; from there to `tail` nothing was changed yet, which
- * `rest` proves. What kept octets there are besides stand behind `tail`.
+ * disk, which `done` proves; [at, at + length) is any mix of old and new; from there to `tail` nothing was
+ * changed yet, which `rest` proves. What kept octets there are besides stand behind `tail`.
  */
 import { hash } from 'node:crypto';
 import { NONCE, SECTOR } from './journal-format.js';
@@ -74,7 +74,9 @@ export interface Step {
   readonly length: number;
   /** Octets of the mailbox file when the step began; what has come since stands behind. */
   readonly tail: number;
-  /** Digest of the mailbox file from the end of the step to `tail`. */
+  /** Digest of the mailbox file from the plan's `from` to `at`. */
+  readonly done: Uint8Array;
+  /** The same from the end of the step to `tail`. */
   readonly rest: Uint8Array;
   /** Octets kept in the journal for this step: those of a `save`; of a `clear`, hashes of what was there. */
   readonly savedLength: number;
@@ -88,7 +90,8 @@ export function encodePlanHeader(header: PlanHeader): Buffer {
 }
 
 export function decodePlanHeader(sector: Buffer): PlanHeader | 'none' | 'newer' | 'torn' {
-  if (sector.every(octet => octet === 0)) return 'none';
+  // Wiped, if only in part: the magic goes first.
+  if (sector[0] === 0) return 'none';
   if (!sector.subarray(0, MAGIC.length).equals(MAGIC)) return 'torn';
   if (sector.readBigUInt64LE(16) > VERSION) return 'newer';
   if (!isSealed(sector)) return 'torn';
@@ -108,7 +111,7 @@ export function decodePlanHeader(sector: Buffer): PlanHeader | 'none' | 'newer' 
 export function encodeStep(step: Step, nonce: Uint8Array): Buffer {
   const { sequence, kind, at, length, tail, savedLength } = step;
   const numbers = [sequence, STEP_KINDS.indexOf(kind), at, length, tail, savedLength];
-  return sealed(STEP_MAGIC, numbers, [nonce, step.rest, step.savedSha]);
+  return sealed(STEP_MAGIC, numbers, [nonce, step.rest, step.savedSha, step.done]);
 }
 
 /** @returns undefined when it is no record of the plan with this nonce, or was torn */
@@ -128,6 +131,7 @@ export function decodeStep(sector: Buffer, nonce: Uint8Array): Step | undefined 
     savedLength: number(5),
     rest: Uint8Array.from(sector.subarray(restAt, restAt + DIGEST)),
     savedSha: Uint8Array.from(sector.subarray(restAt + DIGEST, restAt + DIGEST + SHA256)),
+    done: Uint8Array.from(sector.subarray(restAt + DIGEST + SHA256, restAt + 2 * DIGEST + SHA256)),
   };
 }
 

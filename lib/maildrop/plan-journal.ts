@@ -271,7 +271,7 @@ export async function holdsPlan(io: SpoolIo, dir: string): Promise<boolean> {
     fd = await io.open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     const octets = Buffer.alloc(SECTOR);
     await readFully(io, fd, octets, 0);
-    return octets.some(octet => octet !== 0);
+    return decodePlanHeader(octets) !== 'none';
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return false;
     throw error;

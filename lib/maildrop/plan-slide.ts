@@ -81,7 +81,8 @@ export class PlanSlide {
     const slide = new PlanSlide(mailbox, journal, { header, kept }, guard);
     const move = slide.#stream.moveAt(from, stat.size);
     const rest = await slide.digest(move.at + move.length, stat.size);
-    const { step, saved } = await slide.#stepOf(0, move, stat.size, rest);
+    const done = new Uint8Array(DIGEST);
+    const { step, saved } = await slide.#stepOf(0, move, stat.size, { done, rest });
     await verify();
     await slide.#probe(stat.size);
     await journal.commit(header, ranges, step, saved);
@@ -159,8 +160,11 @@ export class PlanSlide {
     if (step.kind !== 'clear' && step.kind !== 'cut') move = this.#stream.moveAt(end, tail);
     else if (grown) move = this.#stream.moveAt(step.at, tail);
     else move = { kind: 'cut', at: step.at, length: step.length };
-    const rest = await this.#restAfter(step, move, tail);
-    const { step: next, saved } = await this.#stepOf(step.sequence + 1, move, tail, rest);
+    const digests = {
+      done: await this.#doneBefore(step, move),
+      rest: await this.#restAfter(step, move, tail),
+    };
+    const { step: next, saved } = await this.#stepOf(step.sequence + 1, move, tail, digests);
     await this.journal.record(this.plan.header, next, saved);
     return next;
   }
@@ -174,16 +178,23 @@ export class PlanSlide {
     return before.rest.map((octet, i) => octet ^ was[i]! ^ is[i]!);
   }
 
+  /** The digest of what is in place before a move: that of the step before it, and what that has moved. */
+  async #doneBefore(before: Step, move: Move): Promise<Uint8Array> {
+    const start = Math.max(this.plan.header.from, Math.floor(before.at / SECTOR) * SECTOR);
+    const [was, is] = [await this.digest(start, before.at), await this.digest(start, move.at)];
+    return before.done.map((octet, i) => octet ^ was[i]! ^ is[i]!);
+  }
+
   /** A step with what has to be saved for it. */
   async #stepOf(
     sequence: number,
     move: Move,
     tail: number,
-    rest: Uint8Array,
+    digests: Pick<Step, 'done' | 'rest'>,
   ): Promise<{ step: Step; saved: Uint8Array }> {
     const saved = await this.#toSave(move);
     return {
-      step: { ...move, sequence, tail, rest, savedLength: saved.length, savedSha: sha256(saved) },
+      step: { ...move, ...digests, sequence, tail, savedLength: saved.length, savedSha: sha256(saved) },
       saved,
     };
   }
@@ -219,7 +230,11 @@ export class PlanSlide {
    */
   async matches(step: Step): Promise<boolean> {
     const end = step.at + step.length;
-    if (!Buffer.from(await this.digest(end, step.tail)).equals(step.rest)) return false;
+    const [done, rest] = [
+      await this.digest(this.plan.header.from, step.at),
+      await this.digest(end, step.tail),
+    ];
+    if (!Buffer.from(done).equals(step.done) || !Buffer.from(rest).equals(step.rest)) return false;
     if (step.kind === 'clear') return this.#isClearedOrNot(step);
     return step.kind !== 'cut' || (await this.mailbox.read(step.at, end)).every(octet => octet === 0);
   }

@@ -145,9 +145,10 @@ export function recovery(world: World, options: RunOptions = {}): Promise<Run<Re
     try {
       return await recover(mailbox, journals, async () => {});
     } finally {
-      await journals.redo.close();
-      await journals.plan.close();
-      await mailbox?.close();
+      await journals.redo
+        .close()
+        .finally(() => journals.plan.close())
+        .finally(() => mailbox?.close());
     }
   });
 }
