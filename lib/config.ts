@@ -85,6 +85,8 @@ export interface Settings {
   /** Empty for all networks. */
   readonly allowNets: readonly string[];
   readonly denyNets: readonly string[];
+  /** Who connects from these must say for whom, by the PROXY protocol. */
+  readonly proxyNets: readonly string[];
   /** Milliseconds; 0 for never. */
   readonly idleExit: number;
   readonly maxConnections: number;
@@ -129,7 +131,11 @@ export const OPTIONS = {
     describe: 'the socket given by inetd or systemd speaks TLS from the first octet',
     defaultDescription: 'if it is named pop3s, or of port 995',
   },
-  'handshake-timeout': { type: 'string', describe: 'seconds a TLS handshake may take', default: '30' },
+  'handshake-timeout': {
+    type: 'string',
+    describe: 'seconds a TLS handshake, or a PROXY header, may take',
+    default: '30',
+  },
   spool: { type: 'string', describe: 'directory of the mailbox files', default: '/var/spool/mail' },
   users: { type: 'string', describe: 'users file: NAME:PASSWORD[:UID:GID]' },
   auth: {
@@ -211,6 +217,10 @@ export const OPTIONS = {
   'deny-users': { type: 'string', describe: 'users who may not log in, separated by commas' },
   'allow-nets': { type: 'string', describe: 'the only networks that are served, such as 192.0.2.0/24,::1' },
   'deny-nets': { type: 'string', describe: 'networks that are not served' },
+  'proxy-nets': {
+    type: 'string',
+    describe: 'networks of front ends, which must say who the client is by the PROXY protocol',
+  },
   'max-connections': { type: 'string', describe: 'connections in all', default: '500' },
   'max-connections-per-address': {
     type: 'string',
@@ -307,6 +317,7 @@ export function settingsFrom(raw: RawOptions): Settings {
     denyUsers: userNames(raw, 'deny-users'),
     allowNets: networks(raw, 'allow-nets'),
     denyNets: networks(raw, 'deny-nets'),
+    proxyNets: networks(raw, 'proxy-nets'),
     idleExit: seconds(raw, 'idle-exit', 0),
     maxConnections: count(raw, 'max-connections'),
     maxConnectionsPerAddress: count(raw, 'max-connections-per-address'),
@@ -420,7 +431,7 @@ function userNames(raw: RawOptions, name: 'allow-users' | 'deny-users'): string[
   return names;
 }
 
-function networks(raw: RawOptions, name: 'allow-nets' | 'deny-nets'): string[] {
+function networks(raw: RawOptions, name: 'allow-nets' | 'deny-nets' | 'proxy-nets'): string[] {
   const list = words(raw, name);
   try {
     new Networks(list);

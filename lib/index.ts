@@ -156,8 +156,7 @@ export async function createServer(options: ServerOptions): Promise<Pop3Server> 
       { ...LIBRARY_DEFAULTS, ...defined(options), spool, stateDir, runtimeDir },
       { host, log, authenticator: new StaticUsers(options.users), ownerOf: effectiveUid },
     );
-    const { maxConnections, maxConnectionsPerAddress } = LIBRARY_DEFAULTS;
-    const tcp = new TcpServer({ services, log, maxConnections, maxConnectionsPerAddress });
+    const tcp = new TcpServer({ ...LIBRARY_DEFAULTS, services, log });
     const offer = options.tls && (await offerTls([options.tls].flat(), log));
     const address = options.host ?? '127.0.0.1';
     const [bound, secure] = await tcp.listen([

@@ -31,6 +31,7 @@ export type SessionConfig = Omit<
   | 'user'
   | 'group'
   | 'idleExit'
+  | 'proxyNets'
   | 'maxConnections'
   | 'maxConnectionsPerAddress'
   | 'logLevel'

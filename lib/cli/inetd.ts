@@ -13,7 +13,8 @@ import { EX, UsageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { loadHost } from '../host/load.js';
 import { createLog, type Fields, type Level, type Log } from '../log.js';
-import type { Account } from '../pop3/ports.js';
+import { Networks } from '../networks.js';
+import type { Account, Peer } from '../pop3/ports.js';
 import { type Given, type GivenSocket, whatIsGiven } from '../server/given.js';
 import { peerOf } from '../server/peer.js';
 import { type SessionServices, serve, type TlsOffer } from '../server/session.js';
@@ -114,13 +115,31 @@ async function serveOne(host: Host, log: Log, settings: Settings, client: Client
   // Before anything that gives up root for a while, or for good.
   const pairs = await readCertificates(settings);
   const offer = await connectionTls(settings, log, pairs, implicit);
+  const identify = await identification(settings, log, socket);
   const { services, tls } = connectionServices(host, log, settings, offer);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEPALIVE_AFTER);
   const stop = new AbortController();
   // Each time, not once: a second signal must not cut short an UPDATE that the first one waits for.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
-  await serve(socket, peerOf(socket), services, { signal: stop.signal, tls });
+  const peer = await identify(stop.signal);
+  if (peer) await serve(socket, peer, services, { signal: stop.signal, tls });
+}
+
+/**
+ * How to find out who the client is: by the socket, or behind a front end by its header. Loads what that
+ * needs, because it may be out of reach for whoever parses.
+ * @returns undefined, once called, for a connection that is cut
+ */
+async function identification(
+  { proxyNets, handshakeTimeout }: Settings,
+  log: Log,
+  socket: Socket,
+): Promise<(signal: AbortSignal) => Promise<Peer | undefined>> {
+  const peer = peerOf(socket);
+  if (!new Networks(proxyNets).has(peer.address)) return async () => peer;
+  const { clientBehind } = await import('../server/front-end.js');
+  return signal => clientBehind(socket, peer, { timeout: handshakeTimeout, signal, log });
 }
 
 function open({ fd }: GivenSocket): Socket {

@@ -8,6 +8,8 @@ export interface Peer {
   /** Numeric IP address (an IPv4-mapped IPv6 address is given as IPv4), or a word such as `unix`. */
   readonly address: string;
   readonly port: number;
+  /** The address of the front end that told who the client is, if one did. */
+  readonly via?: string;
 }
 
 /** Somebody who has proved who they are. */

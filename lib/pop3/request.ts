@@ -102,6 +102,17 @@ function withoutEnd(line: Buffer): Buffer {
   return line.subarray(0, last > 0 && line[last - 1] === CR ? last - 1 : last);
 }
 
+const PROXY = Buffer.from('PROXY ', 'latin1');
+
+/**
+ * Whether a line is of a PROXY header, where none is expected: version 1 is one, and the third of version 2 is
+ * a NUL, which no client would send. Such a client is a front end that was not configured, or a forger.
+ */
+export function isProxyHeader(line: Uint8Array): boolean {
+  if (line.length === 1) return line[0] === 0;
+  return line.length > PROXY.length && PROXY.equals(line.subarray(0, PROXY.length));
+}
+
 /** A command line taken apart: the keyword in upper case, and where what follows it begins and ends. */
 export interface Request {
   readonly keyword: string;

@@ -73,6 +73,8 @@ export class Connection {
     stream.on('error', () => this.end('closed'));
     stream.on('close', () => this.end('closed'));
     if (stream.destroyed) this.end('closed');
+    // Whoever has read what comes before POP3 may have come to the end as well.
+    else if (stream.readableEnded) this.onEnd();
   }
 
   /** Why the connection is over; undefined while it is not. */

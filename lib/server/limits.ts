@@ -1,36 +1,66 @@
-/** How many connections may be open: in all, and from one address (failure-checks C67). */
+/**
+ * How many connections may be open: in all, and from one address, which of IPv6 is a network (failure-checks
+ * C67).
+ */
+import { networkOf } from '../networks.js';
+
+/** A connection that has been counted in. */
+export interface Place {
+  /** Counts it for its client's address, too; once. @returns why it must be refused */
+  countFor(address: string): string | undefined;
+  /** Once, when it is over. */
+  leave(): void;
+}
 
 export class ConnectionLimits {
   #total = 0;
-  readonly #perAddress = new Map<string, number>();
+  readonly #addresses: KeyedLimit;
 
   constructor(
     private readonly most: number,
-    private readonly mostPerAddress: number,
-  ) {}
+    mostPerAddress: number,
+  ) {
+    this.#addresses = new KeyedLimit(mostPerAddress);
+  }
 
   /** Connections open now. */
   get total(): number {
     return this.#total;
   }
 
-  /**
-   * Counts a connection in.
-   * @returns why it must be refused, or what to call once when it is over
-   */
-  enter(address: string): { readonly refused: string } | { readonly leave: () => void } {
-    const mine = this.#perAddress.get(address) ?? 0;
+  /** Counts a connection in. @returns its place, or why it must be refused */
+  enter(): Place | { readonly refused: string } {
     if (this.#total >= this.most) return { refused: 'too many connections' };
-    if (mine >= this.mostPerAddress) return { refused: 'too many connections from your address' };
     this.#total++;
-    this.#perAddress.set(address, mine + 1);
-    return { leave: () => this.#leave(address) };
+    let leaveAddress: (() => void) | undefined;
+    return {
+      countFor: address => {
+        leaveAddress = this.#addresses.enter(networkOf(address));
+        return leaveAddress ? undefined : 'too many connections from your address';
+      },
+      leave: () => {
+        this.#total--;
+        leaveAddress?.();
+      },
+    };
   }
+}
 
-  #leave(address: string): void {
-    this.#total--;
-    const left = (this.#perAddress.get(address) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(address, left);
-    else this.#perAddress.delete(address);
+/** At most so many of each key. Memory is bounded by the number of those inside. */
+export class KeyedLimit {
+  readonly #inside = new Map<string, number>();
+
+  constructor(private readonly most: number) {}
+
+  /** @returns what to call once when it is over; undefined when there are too many already */
+  enter(key: string): (() => void) | undefined {
+    const inside = this.#inside.get(key) ?? 0;
+    if (inside >= this.most) return undefined;
+    this.#inside.set(key, inside + 1);
+    return () => {
+      const left = (this.#inside.get(key) ?? 1) - 1;
+      if (left > 0) this.#inside.set(key, left);
+      else this.#inside.delete(key);
+    };
   }
 }

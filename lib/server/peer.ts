@@ -2,11 +2,15 @@
 import type { Socket } from 'node:net';
 import type { Peer } from '../pop3/ports.js';
 
-/** The peer by getpeername(2); an IPv4-mapped IPv6 address is given as IPv4. */
+/** The peer by getpeername(2). */
 export function peerOf(socket: Socket): Peer {
   // A socket that is gone already has no peer; one of AF_UNIX has no address.
-  const address = (socket.remoteAddress ?? 'unknown').replace(/^::ffff:(?=[0-9.]+$)/i, '');
-  return { address, port: socket.remotePort ?? 0 };
+  return { address: plainAddress(socket.remoteAddress ?? 'unknown'), port: socket.remotePort ?? 0 };
+}
+
+/** An IPv4-mapped IPv6 address as IPv4, any other as it is. */
+export function plainAddress(address: string): string {
+  return address.replace(/^::ffff:(?=[0-9]+\.[0-9.]+$)/i, '');
 }
 
 /** Whether the client is on this host, as far as its address tells. */

@@ -13,7 +13,7 @@ import { type Authorization, authorization, type Credentials } from '../pop3/aut
 import { dispatch } from '../pop3/command.js';
 import type { Account, Maildrop, Peer } from '../pop3/ports.js';
 import { err, type Reply } from '../pop3/reply.js';
-import { type Line, parseRequest } from '../pop3/request.js';
+import { isProxyHeader, type Line, parseRequest } from '../pop3/request.js';
 import { beginTransaction, type Transaction, transaction } from '../pop3/transaction.js';
 import { Connection, type Patience, type Reason } from './connection.js';
 import { type Greeting, greet } from './greeting.js';
@@ -214,6 +214,7 @@ class Session {
     let keyword = '';
     try {
       if (line === 'too-long') throw new BadRequest('command line too long');
+      if (!this.opened && isProxyHeader(line)) throw this.proxyHeader();
       const request = parseRequest(line);
       keyword = request.keyword;
       reply = await (this.state.state === 'authorization'
@@ -235,6 +236,12 @@ class Session {
     }
     await sendReply(this.wire, reply);
     return reply;
+  }
+
+  private proxyHeader(): Unavailable {
+    const message = 'no PROXY header is taken from your address';
+    this.log.write('warn', 'proxy-refused', { reason: 'not in proxy-nets' });
+    return new Unavailable('SYS/PERM', message, { fatal: true });
   }
 
   private refuseInjection(): Reply {
@@ -296,6 +303,7 @@ class Session {
       messages,
       octets,
       tls: this.protocol,
+      via: this.peer.via,
     });
     // The client may have left while the maildrop was being opened.
     this.connection.mustBeOpen();

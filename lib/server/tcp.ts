@@ -6,7 +6,10 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { EX, errnoOf, UsageError } from '../errors.js';
 import type { Log } from '../log.js';
-import { ConnectionLimits } from './limits.js';
+import { Networks } from '../networks.js';
+import type { Peer } from '../pop3/ports.js';
+import { clientBehind } from './front-end.js';
+import { ConnectionLimits, type Place } from './limits.js';
 import { peerOf } from './peer.js';
 import { type SessionServices, serve, type TlsOffer } from './session.js';
 
@@ -18,6 +21,10 @@ export interface TcpOptions {
   readonly log: Log;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
+  /** Networks of front ends: who connects from there must begin with a PROXY header. Default: none. */
+  readonly proxyNets?: readonly string[];
+  /** For the PROXY header, in ms. Default 30000. */
+  readonly handshakeTimeout?: number;
   /** What to do when nobody has been connected for so many milliseconds; 0 for never. */
   readonly onIdle?: { readonly after: number; readonly leave: () => void };
 }
@@ -43,12 +50,14 @@ export class TcpServer {
   readonly #sessions = new Map<Socket, Promise<void>>();
   readonly #draining = new AbortController();
   readonly #limits: ConnectionLimits;
+  readonly #frontEnds: Networks;
   /** Connections from before `start`; undefined after it. */
   #waiting: Accepted[] | undefined = [];
   #idle: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: TcpOptions) {
     this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerAddress);
+    this.#frontEnds = new Networks(options.proxyNets ?? []);
   }
 
   /**
@@ -158,31 +167,50 @@ export class TcpServer {
     for (const socket of this.#sessions.keys()) socket.destroy();
   }
 
-  #accept({ socket, tls }: Accepted): void {
+  #accept(accepted: Accepted): void {
+    const { socket } = accepted;
     const peer = peerOf(socket);
-    const entry = this.#limits.enter(peer.address);
-    if ('refused' in entry) {
-      this.options.log.write('warn', peer.address, 'refused', { reason: entry.refused });
-      // A client that expects TLS could make nothing of it.
-      refuse(socket, tls?.implicit ? '' : `-ERR [SYS/TEMP] ${entry.refused}, try again later\r\n`);
+    const place = this.#limits.enter();
+    if ('refused' in place) {
+      this.#refuse(accepted, peer, place.refused);
       return;
     }
     socket.setKeepAlive(true, KEEPALIVE_AFTER);
-    const session = serve(socket, peer, this.options.services, { signal: this.#draining.signal, tls });
+    const session = this.#frontEnds.has(peer.address)
+      ? this.#serveBehind(accepted, peer, place)
+      : this.#serve(accepted, peer, place);
     this.#sessions.set(
       socket,
       session.finally(() => {
         this.#sessions.delete(socket);
-        entry.leave();
+        place.leave();
         this.#watchIdle();
       }),
     );
   }
-}
 
-/** Says why and closes, without reading, so that a flood costs one packet each. */
-function refuse(socket: Socket, line: string): void {
-  socket.end(line, () => socket.destroy());
+  /** A connection from a front end: it counts for its client, not for the front end. */
+  async #serveBehind(accepted: Accepted, proxy: Peer, place: Place): Promise<void> {
+    const { handshakeTimeout: timeout = 30_000, log } = this.options;
+    const { signal } = this.#draining;
+    const client = await clientBehind(accepted.socket, proxy, { timeout, signal, log });
+    if (client) await this.#serve(accepted, client, place);
+  }
+
+  async #serve(accepted: Accepted, peer: Peer, place: Place): Promise<void> {
+    const { socket, tls } = accepted;
+    const refused = place.countFor(peer.address);
+    if (refused !== undefined) this.#refuse(accepted, peer, refused);
+    else await serve(socket, peer, this.options.services, { signal: this.#draining.signal, tls });
+  }
+
+  /** Says why and closes, without reading, so that a flood costs one packet each. */
+  #refuse({ socket, tls }: Accepted, { address, via }: Peer, reason: string): void {
+    this.options.log.write('warn', address, 'refused', { reason, via });
+    // A client that expects TLS could make nothing of it.
+    const line = tls?.implicit ? '' : `-ERR [SYS/TEMP] ${reason}, try again later\r\n`;
+    socket.end(line, () => socket.destroy());
+  }
 }
 
 function cannotListen(host: string | undefined, port: number, cause: unknown): UsageError {
