@@ -105,11 +105,12 @@ function withoutEnd(line: Buffer): Buffer {
 const PROXY = Buffer.from('PROXY ', 'latin1');
 
 /**
- * Whether a line is of a PROXY header, where none is expected: version 1 is one, and the third of version 2 is
- * a NUL, which no client would send. Such a client is a front end that was not configured, or a forger.
+ * Whether a line is of a PROXY header, where none is expected: version 1 is one, and of version 2 the third is
+ * a NUL, behind two that are empty. Such a client is a front end that was not configured, or a forger.
+ * @param badBefore how many bad lines came just before
  */
-export function isProxyHeader(line: Uint8Array): boolean {
-  if (line.length === 1) return line[0] === 0;
+export function isProxyHeader(line: Uint8Array, badBefore: number): boolean {
+  if (line.length === 1) return line[0] === 0 && badBefore >= 2;
   return line.length > PROXY.length && PROXY.equals(line.subarray(0, PROXY.length));
 }
 

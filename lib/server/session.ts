@@ -214,7 +214,7 @@ class Session {
     let keyword = '';
     try {
       if (line === 'too-long') throw new BadRequest('command line too long');
-      if (!this.opened && isProxyHeader(line)) throw this.proxyHeader();
+      if (!this.opened && isProxyHeader(line, this.badCommands)) throw this.proxyHeader();
       const request = parseRequest(line);
       keyword = request.keyword;
       reply = await (this.state.state === 'authorization'
