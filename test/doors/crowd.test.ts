@@ -46,7 +46,9 @@ testAsRoot(
     const left = users.map(({ name }) => host.content(name).match(/^From /gm)?.length ?? 0);
     expect(CROWD - left.reduce((a, b) => a + b, 0)).toBe(served);
     expect(host.spoolNames()).toEqual(users.map(({ name }) => name).sort());
-    for (const { name } of users) expect(readdirSync(join(host.state, name))).toEqual(['journal']);
+    for (const { name } of users) {
+      expect(readdirSync(join(host.state, name)).sort()).toEqual(['journal', 'journal.plan']);
+    }
   },
 );
 

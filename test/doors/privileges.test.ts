@@ -93,6 +93,7 @@ testAsRoot([], 'ids, groups and capabilities before and after the login', async 
   expect(files.map(path => generic(host, path)).sort()).toEqual([
     '/spool/.alice.lock.TEMPORARY',
     '/spool/alice',
+    '/state/alice/journal',
     '/state/run/HASH.session',
   ]);
   await client.ok('QUIT');
@@ -201,6 +202,7 @@ testAsRoot(['strace'], 'C25: what is written before the drop, and after', async 
     '/spool/alice.lock',
     '/state/alice/journal',
     '/state/alice/journal.new',
+    '/state/alice/journal.plan',
   ]);
   // C24: group mail for the dotlock, and given back.
   const groups = after
