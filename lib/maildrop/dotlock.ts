@@ -86,6 +86,9 @@ export class Dotlock {
         fs: this.#adapter(),
         onCompromised: error => {
           this.#release = undefined;
+          // Nobody refreshes it from now on: if it is still there, it would only be in everybody's way. That it
+          // cannot be removed says no more than that it is lost.
+          failureOf(() => this.#removeOwn());
           this.#disown();
           this.options.onLost(error);
         },
@@ -195,7 +198,7 @@ export class Dotlock {
   async #look(): Promise<{ mtime: Date }> {
     const stat = await fs.promises.lstat(this.path, { bigint: true });
     if (this.#own !== undefined) {
-      if (stat.dev === this.#own.dev && stat.ino === this.#own.ino) return { mtime: stat.mtime };
+      if (stat.dev === this.#own.dev && stat.ino === this.#own.ino) return { mtime: asSet(stat.mtimeNs) };
       // Ours was replaced: any time but the one we set says so.
       return { mtime: new Date(0) };
     }
@@ -262,6 +265,14 @@ function failureOf(run: () => void): unknown {
   } catch (error) {
     return error;
   }
+}
+
+/**
+ * The time that utimes(2) was given, in milliseconds: on its way there it is a floating-point number of seconds, which
+ * often ends some nanoseconds short, and cutting those off would give another millisecond than proper-lockfile set.
+ */
+function asSet(timeNs: bigint): Date {
+  return new Date(Number((timeNs + 500_000n) / 1_000_000n));
 }
 
 function taken(message: string): Error {

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { loadHost } from '../../lib/host/load.js';
 import { Dotlock } from '../../lib/maildrop/dotlock.js';
 import { collect, message, messages, type Spool, scratchDir, spoolWith } from '../support/mailbox.js';
@@ -264,7 +264,8 @@ test('16 processes over 1,000 stale locks: never two holders', { timeout: 110_00
   expect(readdirSync(dir).sort()).toEqual(['alice', 'alice.lock', 'ledger']);
 });
 
-test('the lock is refreshed while held, so that nobody takes it for stale', async () => {
+/** A dotlock of our own that is held, and how often it was lost. */
+async function heldDotlock(): Promise<{ spool: Spool; dotlock: Dotlock; lost: () => number }> {
   const spool = spoolWith(message(1));
   const { host } = await loadHost();
   let lost = 0;
@@ -277,10 +278,36 @@ test('the lock is refreshed while held, so that nobody takes it for stale', asyn
     },
   });
   expect(await dotlock.tryLock()).toBe(true);
+  return { spool, dotlock, lost: () => lost };
+}
+
+const until = async (done: () => boolean) => {
+  for (let tries = 0; !done() && tries < 1000; tries++) await new Promise(resolve => setImmediate(resolve));
+};
+
+test('the lock is refreshed for as long as it is held, so that nobody takes it for stale', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { spool, dotlock, lost } = await heldDotlock();
+  // Each minute and millisecond is another number of seconds in floating point.
+  for (let minute = 1; minute <= 20; minute++) {
+    const before = statSync(lockFile(spool)).mtimeMs;
+    vi.advanceTimersByTime(10_007);
+    await until(() => lost() > 0 || statSync(lockFile(spool)).mtimeMs !== before);
+    // proper-lockfile notes what it has set, and sets the next timer.
+    await until(() => vi.getTimerCount() > 0);
+    expect([lost(), Math.round(statSync(lockFile(spool)).mtimeMs - before) > 9000]).toEqual([0, true]);
+  }
+  await dotlock.unlock();
+  expect(readdirSync(spool.dir)).toEqual(['alice']);
+});
+
+test('a lock whose time somebody else has set is given up, and is not left in the way', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { spool, dotlock, lost } = await heldDotlock();
   age(lockFile(spool), 4);
-  const aged = statSync(lockFile(spool)).mtimeMs;
-  // A time we did not set is taken for somebody else's: the lock is given up for lost, not touched.
-  for (let tries = 0; lost === 0 && tries < 1500; tries++)
-    await new Promise(resolve => setTimeout(resolve, 10));
-  expect([lost, statSync(lockFile(spool)).mtimeMs]).toEqual([1, aged]);
+  vi.advanceTimersByTime(10_000);
+  await until(() => lost() > 0);
+  expect([lost(), dotlock.isOurs(), readdirSync(spool.dir)]).toEqual([1, false, ['alice']]);
 });
