@@ -21,15 +21,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { messages } from '../support/mailbox.js';
+import { MAIL, SERVICE } from './kinds.js';
+
+export { MAIL, SERVICE };
 
 export const PROGRAM = new URL('../../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
 const ENTER = new URL('./enter.sh', import.meta.url).pathname;
 
 export const ALICE = { uid: 61_001, gid: 61_001 };
 export const BOB = { uid: 61_002, gid: 61_002 };
-export const SERVICE = { uid: 61_100, gid: 61_100 };
-/** Group mail, of the scratch host as of most. */
-export const MAIL = 8;
 export const PASSWORD = 'sesame, \u00f6ffne dich';
 
 const PASSWD = `root:x:0:0:root:/root:/bin/sh
