@@ -33,7 +33,8 @@ function agentOf(host: AgentHost, program: Program): Agent {
       const input = Buffer.from(program.envelope?.(text) ?? text, 'latin1');
       for (let tries = 1; ; tries++) {
         const argv = program.command(user);
-        const { code, stderr } = await host.run(argv, { input, ...(as === 'user' && { user }) });
+        // Killed while it waits, it might still take the lock, for ever.
+        const { code, stderr } = await host.run(argv, { input, timeout: 0, ...(as === 'user' && { user }) });
         if (code === 0) return tries;
         if (code !== EX_TEMPFAIL) throw new Error(`${name} ended with ${code}: ${stderr}`);
         await sleep(RETRY_AFTER);
@@ -80,7 +81,7 @@ export const ownDeliver =
 
 /** As a sysadmin would write it. The lock is kept for no longer than needed. */
 const BY_DOTLOCK = `
-dotlockfile -r 30 "$1.lock" || exit 75
+dotlockfile -r 60 -i 2 "$1.lock" || exit 75
 trap 'dotlockfile -u "$1.lock"' EXIT
 cat >>"$1"
 `;
@@ -89,7 +90,7 @@ export const dotlockScript: MakeAgent = async host =>
   agentOf(host, {
     name: 'dotlockfile script',
     locks: 'dotlock',
-    settings: 'dotlockfile -r 30',
+    settings: 'dotlockfile -r 60 -i 2',
     version: ['dpkg-query', '-W', 'liblockfile-bin'],
     as: 'user',
     command: user => ['sh', '-c', BY_DOTLOCK, 'sh', join(host.spool, user)],
