@@ -29,15 +29,16 @@ export async function attemptLogin(
     if (attempt.wait > 0) await connection.pause(attempt.wait);
     const began = performance.now();
     const verdict = await check(services, credentials, peer);
-    connection.mustBeOpen();
     if ('refused' in verdict) {
-      // Before the wait, so that what reads the log (fail2ban) is not slower than the client.
+      // Before the wait, so that what reads the log (fail2ban) is not slower than the client; and also when the
+      // client has left: where backends are slow to say no, a guesser need not wait for it.
       attempt.failed();
       const waited = attempt.wait > 0 ? Math.round(attempt.wait / 1000) : undefined;
       log.write('info', 'login-failed', { user, reason: verdict.refused, method, waited });
       await connection.pause(untilAnswer(performance.now() - began, services.settings.failureDelay));
       throw new AuthenticationFailed(verdict.refused);
     }
+    connection.mustBeOpen();
     attempt.succeeded();
     const { account } = verdict;
     await confirm(credentials, verdict);

@@ -22,7 +22,7 @@ export interface Attempt {
   readonly wait: number;
   failed(): void;
   succeeded(): void;
-  /** It told nothing: the client has left, or a backend is down. */
+  /** It told nothing: the client left before anything was checked, or a backend is down. */
   abandoned(): void;
 }
 

@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
 import { authorization } from '../../lib/pop3/authorization.js';
+import type { Verdict } from '../../lib/pop3/ports.js';
 import { transaction } from '../../lib/pop3/transaction.js';
 import { untilAnswer } from '../../lib/server/login.js';
 import { DEFAULT_SESSION_SETTINGS } from '../../lib/server/session.js';
+import { Throttle } from '../../lib/server/throttle.js';
 import { type MemoryMaildrop, MemoryWorld } from '../support/memory-maildrop.js';
 import { MemorySession, turns } from '../support/memory-session.js';
 
@@ -125,6 +127,35 @@ describe('logging in', () => {
     session.client.reset();
     await session.done;
     expect(world.logged.at(-1)).toBe('debug 192.0.2.1 no-login reason=closed seconds=0');
+  });
+
+  test('C58: a guess counts and is logged, whether or not its client waits for the refusal', async () => {
+    const world = new MemoryWorld();
+    const throttle = new Throttle({ most: 15_000, mostWaiting: 10 });
+    Object.assign(world.services, { throttle });
+    for (let guess = 0; guess < 3; guess++) {
+      let refuse = (_: Verdict) => {};
+      const asked = new Promise<void>(resolve => {
+        world.services.authenticator.checkPassword = () => {
+          resolve();
+          return new Promise(settle => {
+            refuse = settle;
+          });
+        };
+      });
+      const session = new MemorySession(world);
+      session.send('USER mrose\r\nPASS wrong\r\n');
+      await asked;
+      session.client.reset();
+      await turns();
+      refuse({ refused: 'wrong password' });
+      await session.done;
+    }
+    const line = 'info 192.0.2.1 login-failed user=mrose reason="wrong password" method=USER';
+    expect(world.logged.filter(logged => logged === line)).toHaveLength(3);
+    const next = throttle.begin('192.0.2.1', Buffer.from('mrose'));
+    expect(next?.wait).toBeGreaterThan(0);
+    next?.abandoned();
   });
 
   test('a maildrop in use: the client may try again', async () => {
