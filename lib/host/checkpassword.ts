@@ -63,6 +63,8 @@ async function run(
     env: environmentOf(request),
     cwd: '/',
   });
+  // Not started at all. When descriptors have run out, it has no streams either.
+  if (child.pid === undefined) throw (await once(child, 'error'))[0];
   const closed = once(child, 'close');
   const [, stdout, stderr, toProgram] = child.stdio as unknown as [null, Readable, Readable, Writable];
   const stop = () => {

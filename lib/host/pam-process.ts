@@ -14,14 +14,21 @@ export type Helper = ChildProcessByStdio<Writable, Readable, null>;
  * Starts a script of this directory: with pipes for its questions and answers, none of our other
  * descriptors, an environment of its own, and none of our flags.
  * @param script such as `pam-worker.js`
+ * @throws Error when no descriptors are left for it; all else is told by its events
  */
 export function startHelper(script: string, args: readonly string[]): Helper {
   const path = new URL(script, import.meta.url).pathname;
-  return spawn(process.execPath, ['--max-old-space-size=64', path, ...args], {
+  const helper = spawn(process.execPath, ['--max-old-space-size=64', path, ...args], {
     stdio: ['pipe', 'pipe', 'ignore'],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
     cwd: '/',
   });
+  // EMFILE and ENFILE: Node.js makes no streams then, whatever its types say, and tells by an event.
+  if (helper.stdin === undefined) {
+    helper.on('error', () => {});
+    throw new Error(`${script} cannot be started: too many open files`);
+  }
+  return helper;
 }
 
 const prctl = libc.func('prctl', 'int', ['int', '...']);
