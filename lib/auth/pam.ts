@@ -6,9 +6,9 @@ import type { Answer, Ask } from './outside.js';
 /** @param ask throws when there is no answer */
 export function pam(ask: (question: PamQuestion, signal: AbortSignal) => Promise<PamAnswer>): Ask {
   return async ({ user, password, peer }, signal): Promise<Answer> => {
-    const { verdict, ...answer } = await ask({ user, password, address: peer.address }, signal).catch(
-      unavailable,
-    );
+    // An IPv6 zone may have any name; modules want a numeric address.
+    const [address = ''] = peer.address.split('%', 1);
+    const { verdict, ...answer } = await ask({ user, password, address }, signal).catch(unavailable);
     switch (verdict) {
       case 'right':
         return { ok: true, user: answer.user };

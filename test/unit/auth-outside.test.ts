@@ -1,8 +1,10 @@
 // What every backend outside this process is asked, and who may come in by its yes.
 import { describe, expect, test } from 'vitest';
 import { type Answer, Outside, type Question } from '../../lib/auth/outside.js';
+import { pam } from '../../lib/auth/pam.js';
 import { Unavailable } from '../../lib/errors.js';
 import type { SystemUser } from '../../lib/host/host.js';
+import { decodeQuestion, encodeQuestion, type PamQuestion } from '../../lib/host/pam-frames.js';
 import { Turns } from '../../lib/host/turns.js';
 
 const PEER = { address: '192.0.2.7', port: 40_000 };
@@ -156,4 +158,17 @@ test('a backend that is down, or passwd(5): unavailable', async () => {
     throw new Error('EIO');
   };
   await expect(outside(YES, broken).check('alice')).rejects.toMatchObject({ code: 'SYS/TEMP' });
+});
+
+test('PAM is told a numeric address, whatever the interface is called that an IPv6 client came by', async () => {
+  const frames: PamQuestion[] = [];
+  const ask = pam(async question => {
+    // What is no question would end the process that is asked.
+    frames.push(decodeQuestion(encodeQuestion(1, question)));
+    return { verdict: 'right', user: question.user, reason: '' };
+  });
+  const peer = { address: 'fe80::1%br_lan', port: 40_000 };
+  const question = { user: 'alice', password: Buffer.from('secret'), peer };
+  expect(await ask(question, new AbortController().signal)).toEqual({ ok: true, user: 'alice' });
+  expect(frames.map(({ address }) => address)).toEqual(['fe80::1']);
 });
