@@ -410,11 +410,17 @@ function list(raw: RawOptions, name: keyof typeof OPTIONS): string[] {
   return values;
 }
 
+/** Longer ones a timer of Node.js cannot wait: it would fire at once. 24 days. */
+const MOST_SECONDS = 2_147_483;
+
 /** @returns milliseconds */
 function seconds(raw: RawOptions, name: keyof typeof OPTIONS, least: number): number {
   const value = text(raw, name) ?? '';
   if (!/^[0-9]{1,7}(\.[0-9]{1,3})?$/.test(value) || Number(value) < least) {
     throw new UsageError(`--${name} ${value}: not a number of seconds of at least ${least}`, EX.USAGE);
+  }
+  if (Number(value) > MOST_SECONDS) {
+    throw new UsageError(`--${name} ${value}: more than ${MOST_SECONDS} seconds`, EX.USAGE);
   }
   return Math.round(Number(value) * 1000);
 }

@@ -22,6 +22,8 @@ export class Networks {
       const most = family === 4 ? 32 : 128;
       const prefix = bits === undefined ? most : Number(bits);
       if (family === 0 || prefix > most) throw new BadNetwork(`${network}: no network such as 192.0.2.0/24`);
+      // They would match nobody: peers are given as IPv4.
+      if (/^::ffff:/i.test(address)) throw new BadNetwork(`${network}: write it as an IPv4 network`);
       if (family === 4) this.#ipv4.addSubnet(address, prefix, 'ipv4');
       else this.#ipv6.addSubnet(address, prefix, 'ipv6');
     }

@@ -70,6 +70,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ locks: 'nonsense' }, '--locks nonsense: choose of dotlock,fcntl,flock'],
   [{ locks: ',' }, '--locks'],
   [{ takeover: '-1' }, '--takeover -1: not a number of seconds of at least 0'],
+  [{ 'login-timeout': '2147484' }, '--login-timeout 2147484: more than 2147483 seconds'],
   [{ 'lock-yield': 'soon' }, '--lock-yield soon: not a number of seconds of at least 0'],
   [{ 'lock-timeout': '-1' }, '--lock-timeout -1'],
   [{ 'lock-timeout': '1e3' }, '--lock-timeout 1e3'],

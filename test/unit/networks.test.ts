@@ -30,6 +30,9 @@ test.each([
   '10.0.0.0/8 ',
   '/8',
   '1.2.3.4/-1',
+  // No peer is given so: it would deny nobody.
+  '::ffff:10.0.0.0/104',
+  '::FFFF:192.0.2.1',
 ])('%j is no network', text => {
   expect(() => new Networks([text])).toThrow(BadNetwork);
 });
