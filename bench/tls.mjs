@@ -8,7 +8,16 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +33,8 @@ const rounds = Number(args.find(arg => arg !== '--smoke') ?? (smoke ? 1 : 5));
 /** Seconds of one measurement, and clients at a time. */
 const SECONDS = smoke ? 1 : 3;
 const CLIENTS = 2;
+/** USER_HZ is 100 on Linux. */
+const MS_PER_TICK = 10;
 
 const scratch = mkdtempSync(join(tmpdir(), 'mbox-pop3d-bench-'));
 chmodSync(scratch, 0o755);
@@ -38,35 +49,61 @@ try {
 async function main() {
   const withDovecot = existsSync(join(LIBEXEC, 'pop3-login'));
   if (!withDovecot) console.error('SKIPPED: Dovecot: no pop3-login (install dovecot-pop3d)');
-  console.log('| key | server | median handshakes/s | least | most |\n|---|---|---:|---:|---:|');
+  console.log(
+    '| key | server | median handshakes/s | least | most | CPU ms each |\n|---|---|---:|---:|---:|---:|',
+  );
   for (const key of ['ec', 'rsa']) {
-    const servers = [{ name: 'mbox-pop3d', port: await startOurs(key) }];
+    const servers = [{ name: 'mbox-pop3d', ...(await startOurs(key)) }];
     if (withDovecot) {
-      servers.push({ name: 'Dovecot, one login process for all', port: await startDovecot(key, 0) });
-      servers.push({ name: 'Dovecot, a process for each connection', port: await startDovecot(key, 1) });
+      servers.push({ name: 'Dovecot, one login process for all', ...(await startDovecot(key, 0)) });
+      servers.push({ name: 'Dovecot, a process for each connection', ...(await startDovecot(key, 1)) });
     }
     const rates = servers.map(() => []);
+    const used = servers.map(({ pid }) => -cpuTime(pid));
+    const handshakes = servers.map(() => 0);
     for (let round = 0; round < rounds; round++) {
-      for (const [i, { port }] of servers.entries()) rates[i].push(await measure(port));
+      for (const [i, { port }] of servers.entries()) {
+        const { rate, count } = await measure(port);
+        rates[i].push(rate);
+        handshakes[i] += count;
+      }
     }
-    for (const [i, { name }] of servers.entries()) {
+    for (const [i, { name, pid }] of servers.entries()) {
+      const each = ((used[i] + cpuTime(pid)) / handshakes[i]).toFixed(2);
       const sorted = rates[i].toSorted((a, b) => a - b);
       const cells = [sorted[sorted.length >> 1], sorted[0], sorted.at(-1)].map(rate => rate.toFixed(0));
-      console.log(`| ${key === 'ec' ? 'ECDSA P-256' : 'RSA 2048'} | ${name} | ${cells.join(' | ')} |`);
+      console.log(
+        `| ${key === 'ec' ? 'ECDSA P-256' : 'RSA 2048'} | ${name} | ${cells.join(' | ')} | ${each} |`,
+      );
     }
   }
 }
 
-/** Handshakes per second of all clients together. */
+/** Milliseconds of CPU of a process, of those it has started, and of those that have ended. */
+function cpuTime(pid) {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const ticks = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 15)
+    .reduce((sum, field) => sum + Number(field), 0);
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean);
+  return children.reduce((sum, child) => sum + cpuTime(child), ticks * MS_PER_TICK);
+}
+
+/** Handshakes of all clients together, and how many in a second. */
 async function measure(port) {
   const run = promisify(execFile);
   const flags = ['s_time', '-connect', `127.0.0.1:${port}`, '-new', '-time', String(SECONDS), '-tls1_3'];
   const outputs = await Promise.all(Array.from({ length: CLIENTS }, () => run('openssl', flags)));
-  return outputs.reduce((sum, { stdout }) => {
+  let [rate, handshakes] = [0, 0];
+  for (const { stdout } of outputs) {
     const [, count, seconds] = /(\d+) connections in (\d+) real seconds/.exec(stdout) ?? [];
     if (count === undefined) throw new Error(`openssl s_time said: ${stdout}`);
-    return sum + Number(count) / Number(seconds);
-  }, 0);
+    rate += Number(count) / Number(seconds);
+    handshakes += Number(count);
+  }
+  return { rate, count: handshakes };
 }
 
 /** Copies that only this server has; one that changes is read again. */
@@ -145,7 +182,7 @@ service anvil {
   return started(spawn('dovecot', ['-F', '-c', conf], { stdio: ['ignore', 'ignore', 'inherit'] }), port);
 }
 
-/** Waits until a client is greeted. @returns the port */
+/** Waits until a client is greeted. */
 async function started(child, port) {
   processes.push(child);
   for (let tries = 0; tries < 100; tries++) {
@@ -153,7 +190,7 @@ async function started(child, port) {
       const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
       const [greeting] = await once(socket, 'data', { signal: AbortSignal.timeout(2000) });
       socket.destroy();
-      if (String(greeting).startsWith('+OK')) return port;
+      if (String(greeting).startsWith('+OK')) return { port, pid: child.pid };
     } catch {
       // Not yet.
     }
