@@ -12,10 +12,10 @@ import type { World } from './world.js';
 const table = new Table('mailbox, then UPDATE by a plan, crash, recovery, crash, recovery');
 const tallies: Tally[] = [];
 
-/** What needs no journal at all is enumerated elsewhere. */
+/** What needs no journal at all is enumerated elsewhere; of larger mailboxes not every set, unless there is time. */
 function setsFor({ messages }: Mailbox): number[][] {
   const old = without(messages, []);
-  const sets = messages.length === 5 && !DEEP ? [[1], [2], [1, 3]] : deletionSets(messages.length);
+  const sets = messages.length > 3 && !DEEP ? [[1], [2], [1, 3]] : deletionSets(messages.length);
   return sets.filter(deleted => {
     const fresh = without(messages, deleted);
     return !old.subarray(0, fresh.length).equals(fresh);
@@ -49,3 +49,7 @@ test.each(MAILBOXES)('$name', async mailbox => {
 });
 
 afterAll(() => table.row('sum', sumOf(tallies)));
+
+test('at least a million states', () => {
+  expect(sumOf(tallies).states).toBeGreaterThan(1_000_000);
+});
