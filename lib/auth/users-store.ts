@@ -76,7 +76,8 @@ async function editOnce(
 ): Promise<Edited | undefined> {
   const before = await readWhole(path).catch((error: unknown) => {
     if (create && errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
+    // Not all of its reasons are errors of the system.
+    return fail(path, error);
   });
   const old = before?.content.toString('latin1');
   const text = edit(old ?? '');

@@ -44,6 +44,8 @@ export async function openBackends(
       closers.push(() => users!.close());
     } else if (name === 'system') {
       const { SystemAccounts } = await import('../auth/system-accounts.js');
+      // As for the users file: once root is given up, our own modules may be out of reach.
+      if (stays) await (await import('../auth/password.js')).warmUpPasswords();
       chain.push(new SystemAccounts({ host, minimumUid: settings.minUid, cacheLifetime }));
     } else {
       const { openOutside } = await import('./outside-backends.js');

@@ -6,9 +6,12 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { runHost } from '../support/host-child.js';
 import { scratchDir } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { IS_ROOT, launch, run } from '../support/program.js';
+
+if (!IS_ROOT) console.warn('auth-backends.test.ts: what root loads is not tested: only root can');
 
 const NOBODY = IS_ROOT ? { uid: 65_534 } : {};
 
@@ -63,4 +66,18 @@ test('users, then a checkpassword program, of whoever runs the server', async ()
   await wrong.ok('USER dave');
   expect(await wrong.ask('PASS wrong')).toBe('-ERR [AUTH] Authentication failed');
   await server.logged(/login-failed user=dave reason="wrong password; checkpassword: wrong"/);
+});
+
+test.runIf(IS_ROOT)('what checks a password of the system is loaded before root is given up', () => {
+  const built = (name: string) => JSON.stringify(new URL(`../../dist/lib/${name}.js`, import.meta.url).href);
+  const { printed, stderr } = runHost(`
+const { openBackends } = await import(${built('cli/authenticator')});
+const { settingsFrom } = await import(${built('config')});
+const { silentLog } = await import(${built('log')});
+await openBackends(host, silentLog, settingsFrom({ auth: 'system' }), true);
+const { createRequire } = await import('node:module');
+const loaded = Object.keys(createRequire(${built('log')}).cache).join();
+print(['unix-crypt-td-js', 'saslprep'].filter(name => !loaded.includes(name)));`);
+  expect(stderr).toBe('');
+  expect(printed).toEqual([[]]);
 });

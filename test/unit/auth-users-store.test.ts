@@ -149,7 +149,9 @@ test('what a crash left behind is in nobody’s way', async () => {
   expect(readdirSync(dir)).toEqual(['users']);
 });
 
-test('a directory is no users file', async () => {
+test('a directory is no users file, which is said in one line', async () => {
   mkdirSync(path);
-  await expect(add('alice')).rejects.toThrow(/not a regular file/);
+  const expected = new UsageError(`users file ${path}: not a regular file`, EX.IOERR);
+  await expect(add('alice')).rejects.toEqual(expected);
+  await expect(readUsers(path)).rejects.toEqual(expected);
 });
