@@ -72,6 +72,10 @@ function makeReachable(dir: string, mode: number): boolean {
     if (!existsSync(dirname(dir))) mkdirSync(dirname(dir), { recursive: true });
     mkdirSync(dir, { mode });
     return true;
+  } catch (error) {
+    // Another process for another client, at the same moment: it is looked at as it is.
+    if (errnoOf(error) === 'EEXIST') return false;
+    throw error;
   } finally {
     process.umask(umask);
   }

@@ -43,7 +43,14 @@ export async function shared(
   host: ScratchHost,
   flags: readonly string[],
 ): Promise<Served & { running: Running }> {
-  const all = ['serve', '--listen=127.0.0.1:0', '--failure-delay=0', ...host.flags, ...flags];
+  const all = [
+    'serve',
+    '--listen=127.0.0.1:0',
+    '--failure-delay=0',
+    '--max-failure-delay=0',
+    ...host.flags,
+    ...flags,
+  ];
   const running = launch(all, { wrapper: host.inside([]) });
   const port = await running.port();
   return {
@@ -62,7 +69,7 @@ export async function perUser(
   host: ScratchHost,
   flags: readonly string[],
 ): Promise<Served & { door: Nowait }> {
-  const [node, ...rest] = host.program('--failure-delay=0', ...flags);
+  const [node, ...rest] = host.program('--failure-delay=0', '--max-failure-delay=0', ...flags);
   const door = await Nowait.start(host.inside([node!, ...rest]));
   return {
     port: door.port,
