@@ -1,6 +1,7 @@
 /** How a process that asks PAM is started, and what it does with itself first. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { libc } from './libc.js';
 
 /** prctl(2) */
@@ -17,7 +18,7 @@ export type Helper = ChildProcessByStdio<Writable, Readable, null>;
  * @throws Error when no descriptors are left for it; all else is told by its events
  */
 export function startHelper(script: string, args: readonly string[]): Helper {
-  const path = new URL(script, import.meta.url).pathname;
+  const path = fileURLToPath(new URL(script, import.meta.url));
   const helper = spawn(process.execPath, ['--max-old-space-size=64', path, ...args], {
     stdio: ['pipe', 'pipe', 'ignore'],
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },

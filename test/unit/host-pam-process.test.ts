@@ -1,0 +1,23 @@
+// A process for PAM is found wherever the program is installed. What it answers PAM for is test/auth.
+import { cpSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { expect, test } from 'vitest';
+import { runHost } from '../support/host-child.js';
+import { scratchDir } from '../support/mailbox.js';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+
+test('in a directory with a blank in its name', () => {
+  const dir = join(scratchDir(), 'our mail, 100% ours');
+  for (const name of ['dist', 'package.json']) cpSync(join(ROOT, name), join(dir, name), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
+  const workers = pathToFileURL(join(dir, 'dist/lib/host/pam-workers.js')).href;
+  const { printed, stderr } = runHost(`
+const { PamWorkers } = await import(${JSON.stringify(workers)});
+const workers = new PamWorkers({ service: 'none', minimumUid: 1000, keep: 0 });
+const question = { user: 'root', password: Buffer.from('secret'), address: '::1' };
+print(await workers.ask(question, new AbortController().signal));`);
+  expect(stderr).toBe('');
+  expect(printed).toEqual([{ verdict: 'refused', user: '', reason: 'uid or gid 0' }]);
+});
