@@ -116,7 +116,11 @@ class Worker {
   /** Waits for the next question for so long. */
   rest(milliseconds: number, onGone: () => void): void {
     this.#onGone = onGone;
-    this.#timer = setTimeout(() => void this.end(), milliseconds);
+    this.#timer = setTimeout(() => {
+      // From now on it is not given another question, although it takes a moment to be gone.
+      onGone();
+      void this.end();
+    }, milliseconds);
     this.#timer.unref();
     if (this.#ended !== undefined) onGone();
   }
