@@ -55,15 +55,19 @@ export function octetsSent(transcript: Transcript): number {
   return Math.max(...transcript.sessions.map(steps => Buffer.concat(spokenBy(steps, '')).length));
 }
 
-/** @throws Error naming file and line of the first answer that was not as written */
+/**
+ * @param pause ms between two writes, for a server that is another process; without it, a turn of the loop
+ * @throws Error naming file and line of the first answer that was not as written
+ */
 export async function playTranscript(
   connect: () => Promise<Duplex>,
   transcript: Transcript,
   cutting: Cutting,
+  pause = 0,
 ): Promise<void> {
   for (const steps of transcript.sessions) {
     const stream = await connect();
-    const player = new Player(stream, transcript.file);
+    const player = new Player(stream, transcript.file, pause);
     try {
       if (cutting === 'commands') for (const step of steps) await player.play(step);
       else await player.playAtOnce(steps, cutting);
@@ -82,6 +86,7 @@ class Player {
   constructor(
     private readonly stream: Duplex,
     private readonly file: string,
+    private readonly pause: number,
   ) {
     stream.on('data', (chunk: Buffer) => {
       this.received += chunk.toString('latin1');
@@ -125,7 +130,7 @@ class Player {
     if (octets.length === 0 || this.stream.destroyed) return;
     this.stream.write(octets);
     // A turn of the loop, so that over a pair of streams the other end sees this piece alone.
-    await new Promise(resolve => setImmediate(resolve));
+    await new Promise(resolve => (this.pause > 0 ? setTimeout(resolve, this.pause) : setImmediate(resolve)));
   }
 
   private async expect({ text, line }: Step): Promise<void> {

@@ -1,0 +1,46 @@
+/** C3, C67: clients that come in crowds and do next to nothing: each costs little, and none stays. */
+import { expect, test } from 'vitest';
+import { affordable, Crowd } from './crowd.js';
+import { besiege, expectLogged, FULL, MiB, mega } from './siege.js';
+
+/** Seconds. */
+const LOGIN_TIMEOUT = FULL ? 60 : 6;
+/** What a crowd never finishes. */
+const COMMAND = `USER ${'x'.repeat(400)}`;
+
+test.each([
+  ['plain', 'port', 1000],
+  ['TLS', 'tls', FULL ? 1000 : 300],
+] as const)('slowloris, %s: an octet now and then, never a command', async (name, where, size) => {
+  const flags = ['--login-timeout', String(LOGIN_TIMEOUT), '--handshake-timeout', '4'];
+  const options = { name: `slowloris ${name}, ${size} clients`, flags, mostGrowth: 64 * MiB };
+  await besiege(options, async target => {
+    const crowd = await Crowd.open(target[where], size);
+    let sent = 0;
+    await crowd.ended(FULL ? 3000 : 500, () => {
+      if (sent === 0) target.note(`${Math.round(target.growth() / 1024 / size)} KiB each`);
+      // To the port that speaks TLS, the record that a handshake begins with.
+      const octet = where === 'tls' ? Buffer.of([22, 3, 1, 1, 0, 1][sent] ?? 0) : COMMAND[sent]!;
+      crowd.send(() => octet);
+      sent++;
+    });
+    const reason = where === 'tls' ? / tls-failed reason=timeout/g : / no-login reason=login-timeout/g;
+    await expectLogged(target.server, reason, size);
+    expect(crowd.received.filter(text => !/^(\+OK [^\n]*\n)?$/.test(text))).toEqual([]);
+  });
+});
+
+test('idle connections: each costs next to nothing', async () => {
+  const size = affordable(FULL ? 10_000 : 2000);
+  // Until all are there, the first must not be gone.
+  const flags = ['--login-timeout', FULL ? '90' : '10'];
+  const options = { name: `idle, ${size} clients`, flags, mostGrowth: size * 32 * 1024 + 32 * MiB };
+  await besiege(options, async ({ port, server, growth, note }) => {
+    const crowd = await Crowd.open(port, size);
+    while (crowd.received.some(text => text === '')) await new Promise(resolve => setTimeout(resolve, 50));
+    expect(crowd.left).toBe(size);
+    note(`${(growth() / 1024 / size).toFixed(1)} KiB each, ${mega(growth())} MiB in all`);
+    await crowd.ended(500);
+    await expectLogged(server, / no-login reason=login-timeout/g, size);
+  });
+});
