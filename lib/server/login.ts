@@ -48,7 +48,8 @@ export async function attemptLogin(
     if (error instanceof Unavailable) {
       log.failure('login-failed', error, { user, reason: error.code, method });
     } else if (error instanceof BadRequest) {
-      log.write('info', 'login-failed', { user, reason: error.message, method });
+      // Its proof was right, so nobody has guessed.
+      log.write('info', 'login-failed', { user, reason: 'given up', method, message: error.message });
     } else if (!(error instanceof AuthenticationFailed || error instanceof Disconnected)) {
       log.write('info', 'login-failed', { user, reason: 'internal error', method });
     }

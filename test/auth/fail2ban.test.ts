@@ -111,6 +111,7 @@ testWith(
       `${time} 192.0.2.1 login-failed user=alice reason=SYS/TEMP method=USER`,
       `${time} 192.0.2.1 login-failed user=alice reason=IN-USE method=USER`,
       `${time} 192.0.2.1 login-failed user=alice reason="internal error" method=USER`,
+      `${time} 192.0.2.1 login-failed user=alice reason="given up" method=SCRAM-SHA-1 message="not base64"`,
       `${time} 192.0.2.1 login user=alice method=USER messages=1 octets=2`,
       `${time} 192.0.2.2 login-failed user=alice reason="wrong password" method=SCRAM-SHA-256 waited=4`,
       `${time} 2001:db8::7 login-failed user=alice reason="wrong password" method=USER`,

@@ -79,6 +79,9 @@ describe('each mechanism', () => {
       await byScram(session, new ScramClient('sha256', 'mrose', 'tanstaaf'));
       expect(await session.ask(answer)).toMatch(/^-ERR [a-z]/);
       expect(world.maildrops).toEqual([]);
+      expect(world.logged.find(line => line.includes('login-failed'))).toMatch(
+        /^info 192.0.2.1 login-failed user=mrose reason="given up" method=SCRAM-SHA-256 message="/,
+      );
       expect(await session.ask('STAT')).toMatch(/^-ERR/);
       await end(session);
     }
