@@ -66,6 +66,7 @@ function checkSpool(settings: Settings): Finding[] {
     ...checkMode(spool, mode),
     ...checkLocks(settings),
     ...checkUsers(settings),
+    ...checkShadow(settings),
     ...checkSaslauthd(settings),
     ...checkMailboxes(settings),
     ...checkCertificates(settings),
@@ -99,6 +100,18 @@ function checkUsers({ users }: Settings): Finding[] {
     {
       trouble: `${users} cannot be read any more, so logins fail as soon as it changes`,
       remedy: `let the group of the server read it: chgrp and chmod 0640 ${users}, and its directories 0750`,
+    },
+  ];
+}
+
+/** As root it could be read; once root is given up, it takes its group. */
+function checkShadow({ auth }: Settings): Finding[] {
+  if (!auth.includes('system') || can('/etc/shadow', constants.R_OK)) return [];
+  return [
+    {
+      trouble: '/etc/shadow cannot be read, so nobody of the system can log in',
+      remedy: 'make the user of the server a member of group shadow: adduser mbox-pop3d shadow',
+      or: 'serve with mbox-pop3d-per-user.socket or inetd nowait, or ask saslauthd with --auth saslauthd',
     },
   ];
 }

@@ -30,6 +30,16 @@ test.each([
   expect(ended.code).toBe(code);
 });
 
+test('accounts of the system that the server may not read are named at start', async () => {
+  const root = scratchDir();
+  chmodSync(root, 0o777);
+  const dirs = [`--spool=${root}`, `--state-dir=${join(root, 'state')}`];
+  const server = launch(['serve', '--listen=127.0.0.1:0', ...dirs, '--auth=system'], NOBODY);
+  await server.port();
+  await server.logged(/self-check trouble="\/etc\/shadow cannot be read, .* remedy="[^"]+" or="[^"]+"\n/);
+  await server.stop();
+});
+
 test('users, then a checkpassword program, of whoever runs the server', async () => {
   const root = scratchDir();
   chmodSync(root, 0o755);
