@@ -94,8 +94,12 @@ export class PlanSlide {
    * that are there, too, and is better met before anything is decided.
    */
   async #probe(tail: number): Promise<void> {
+    const { io, fd } = this.mailbox;
     const end = this.#stream.writtenEnd(tail);
-    await writeFully(this.mailbox.io, this.mailbox.fd, await this.mailbox.read(end - 1, end), end - 1);
+    const octet = await this.mailbox.read(end - 1, end);
+    // It may be another program's by now, as the lock.
+    await this.guard();
+    await writeFully(io, fd, octet, end - 1);
   }
 
   /** From the recorded step to the end. */
@@ -165,6 +169,8 @@ export class PlanSlide {
       rest: await this.#restAfter(step, move, tail),
     };
     const { step: next, saved } = await this.#stepOf(step.sequence + 1, move, tail, digests);
+    // Asked after all was read that the record will vouch for: it may have been rewritten by another program.
+    await this.guard();
     await this.journal.record(this.plan.header, next, saved);
     return next;
   }
@@ -172,7 +178,12 @@ export class PlanSlide {
   /** The digest of what a move leaves alone: that of the step before it, less what it does not. */
   async #restAfter(before: Step, move: Move, tail: number): Promise<Uint8Array> {
     const [start, end] = [before.at + before.length, move.at + move.length];
-    if (tail > before.tail) return this.digest(end, tail);
+    if (tail > before.tail) {
+      // Has it grown by an append? A rewrite that ended larger must not become what the plan goes by.
+      const known = Buffer.from(await this.digest(start, before.tail)).equals(before.rest);
+      if (!known) throw new Error('mailbox was rewritten by another program');
+      return this.digest(end, tail);
+    }
     const common = Math.min(tail, Math.ceil(end / SECTOR) * SECTOR);
     const [was, is] = [await this.digest(start, common), await this.digest(end, common)];
     return before.rest.map((octet, i) => octet ^ was[i]! ^ is[i]!);

@@ -3,7 +3,7 @@
  * moved away or appended to, a disk that is full or fails, a journal whose name is gone. What went wrong
  * comes at one call of the I/O interface; then the mailbox must have every message once, octet for octet.
  */
-import { appendFileSync, fstatSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, fstatSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
@@ -178,6 +178,38 @@ describe('our dotlock is broken and the mailbox rewritten', () => {
     // What the other program could not see any more was in our journal.
     expect(await logInAndOut(spool)).toBe(3);
     expect(spool.content()).toBe(OTHER + large[1] + large[2]);
+  });
+
+  test('between two steps of a plan: it vouches for nothing that the other program wrote', async () => {
+    const large = [1, 2, 3, 4, 5].map(n => message(n, `a line of message ${n}\n`.repeat(3000)));
+    const spool = spoolWith(large.join(''));
+    let found = '';
+    const happen = once(() => {
+      unlinkSync(`${spool.mailbox}.lock`);
+      // Grown, in front of another message that is to be deleted, and behind what was moved so far.
+      writeFileSync(spool.mailbox, spool.content().replace('Subject: message 3', 'Status: RO\n$&'));
+      found = spool.content();
+    });
+    const { ino } = statSync(spool.mailbox);
+    let updating = false;
+    const io = ioOf(path => path === spool.mailbox || isJournal(path), {
+      write: async (fd, from, position) => {
+        if (updating && fstatSync(fd).ino !== ino) throw failure('ENOSPC');
+        return nodeIo.write(fd, from, position);
+      },
+      sync: async fd => {
+        await nodeIo.sync(fd);
+        happen(updating && fstatSync(fd).ino === ino);
+      },
+    });
+    const maildrop = await openAlice(spool, { io });
+    await maildrop.mark(1);
+    await maildrop.mark(4);
+    updating = true;
+    await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    expect(spool.content()).toBe(found);
+    await logInAndOut(spool);
+    expect(spool.content()).toBe(found);
   });
 
   test('RETR does not answer for another message', async () => {
