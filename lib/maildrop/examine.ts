@@ -249,7 +249,7 @@ async function examineJournals({ io, stateDir, user, owner }: Examined): Promise
     findings.push({
       what: `${join(stateDir, name)}: kept for you when an update could not be finished`,
       remedy:
-        'read the log of that time (update-conflict, journal-ignored); remove it when nothing is missing',
+        'read the log of that time (journal-set-aside, journal-ignored); remove it when nothing is missing',
     });
   }
   return findings;

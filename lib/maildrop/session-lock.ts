@@ -121,7 +121,7 @@ export function sessionLockPath(dir: string, mailboxPath: string): string {
 export async function readRecord(io: SpoolIo, fd: number): Promise<SessionRecord | undefined> {
   const buffer = Buffer.alloc(MAX_RECORD);
   const text = buffer.toString('latin1', 0, await readFully(io, fd, buffer, 0));
-  const match = /^([0-9]+) ([0-9TZ:.-]+) ([0-9A-Za-z:.%]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
+  const match = /^([0-9]+) ([0-9TZ:.-]+) ([!-~]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
   const [, pid, since, address, socket] = match ?? [];
   // Its holder may be between locking and writing.
   if (since === undefined || address === undefined) return undefined;

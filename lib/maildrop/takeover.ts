@@ -22,7 +22,8 @@ export const ANSWER_WITHIN = 2000;
 /** sun_path of unix(7) holds 108 octets on Linux, 104 on others, one of them NUL. */
 const MAX_PATH = 103;
 
-const REQUEST = /^([0-9a-f]{1,64}) ([0-9A-Za-z:.%]{1,64})\n$/;
+// The zone of an IPv6 address may be any name of an interface.
+const REQUEST = /^([0-9a-f]{1,64}) ([!-~]{1,64})\n$/;
 /** More than any request, characters. */
 const MAX_REQUEST = 256;
 

@@ -77,6 +77,15 @@ describe('a session whose client is silent', () => {
     expect(sockets(spool.runtimeDir)).toEqual([]);
   });
 
+  test('gives way whatever the interface is called by which either of them came', async () => {
+    const spool = spoolWith(MAIL);
+    const [old, young] = [new Party(spool), new Party(spool)];
+    await old.open({ address: 'fe80::1%br-lan_2', port: 1 });
+    old.silent = 60_000;
+    expect((await young.open({ address: 'fe80::2%wg-home', port: 2 })).messages).toBe(2);
+    await young.maildrop?.release();
+  });
+
   test.each([
     ['for less than it takes', 59_999, {}],
     ['but does not give way to anybody', 1e9, { takeover: 0 }],
