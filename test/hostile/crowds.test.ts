@@ -13,7 +13,11 @@ test.each([
   ['TLS', 'tls', FULL ? 1000 : 300],
 ] as const)('slowloris, %s: an octet now and then, never a command', async (name, where, size) => {
   const flags = ['--login-timeout', String(LOGIN_TIMEOUT), '--handshake-timeout', '4'];
-  const options = { name: `slowloris ${name}, ${size} clients`, flags, mostGrowth: 64 * MiB };
+  const options = {
+    name: `slowloris ${name}, ${size} clients`,
+    flags,
+    mostGrowth: size * 64 * 1024 + 48 * MiB,
+  };
   await besiege(options, async target => {
     const crowd = await Crowd.open(target[where], size);
     let sent = 0;

@@ -64,8 +64,11 @@ export async function besiege(options: SiegeOptions, attack: (target: Target) =>
   const note = (text: string) => process.stdout.write(`${options.name}: ${text}\n`);
 
   const growth = () => server.memory() - before.memory;
+  const logins = count(server, / login user=good /g);
   await attack({ server, places, port, tls: tls!, growth, note });
 
+  // However short the attack was, a session from its beginning to its end is among those counted.
+  await server.until(() => count(server, / login user=good /g) >= logins + 3);
   const during = await good.report();
   await good.leave();
   note(
