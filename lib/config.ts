@@ -91,6 +91,9 @@ export interface Settings {
   readonly idleExit: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
+  readonly backlog: number;
+  readonly maxBadCommands: number;
+  readonly maxBadCommandsBeforeLogin: number;
   readonly apop: boolean;
   readonly last: boolean;
   readonly plaintext: Plaintext;
@@ -227,6 +230,21 @@ export const OPTIONS = {
     describe: 'connections from one address',
     default: '50',
   },
+  backlog: {
+    type: 'string',
+    describe: 'connections that the system keeps until they are accepted',
+    default: '511',
+  },
+  'max-bad-commands': {
+    type: 'string',
+    describe: 'bad commands in a row that end a connection',
+    default: '20',
+  },
+  'max-bad-commands-before-login': {
+    type: 'string',
+    describe: 'commands in a row, before the login, that POP3 does not know, that end a connection',
+    default: '3',
+  },
   'idle-exit': {
     type: 'string',
     describe: 'seconds without a client after which a server started by inetd or systemd leaves; 0 for never',
@@ -321,6 +339,9 @@ export function settingsFrom(raw: RawOptions): Settings {
     idleExit: seconds(raw, 'idle-exit', 0),
     maxConnections: count(raw, 'max-connections'),
     maxConnectionsPerAddress: count(raw, 'max-connections-per-address'),
+    backlog: count(raw, 'backlog'),
+    maxBadCommands: count(raw, 'max-bad-commands'),
+    maxBadCommandsBeforeLogin: count(raw, 'max-bad-commands-before-login'),
     apop: flag(raw, 'apop'),
     last: flag(raw, 'last'),
     plaintext: plaintext(raw),
@@ -551,4 +572,6 @@ export const LIBRARY_DEFAULTS = {
   saslMechanisms: 'auto',
   maxConnections: 10_000,
   maxConnectionsPerAddress: 10_000,
+  maxBadCommands: 20,
+  maxBadCommandsBeforeLogin: 3,
 } as const;

@@ -34,6 +34,7 @@ export type SessionConfig = Omit<
   | 'proxyNets'
   | 'maxConnections'
   | 'maxConnectionsPerAddress'
+  | 'backlog'
   | 'logLevel'
 >;
 
@@ -94,6 +95,8 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
       takeover: config.takeover,
       failureDelay: config.failureDelay,
       maxLoginFailures: config.maxLoginFailures,
+      maxBadCommands: config.maxBadCommands,
+      maxBadCommandsBeforeLogin: config.maxBadCommandsBeforeLogin,
       permits: permission(config.allowNets, config.denyNets),
     },
   };

@@ -6,6 +6,7 @@ import type { Settings } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
+import { connectionsPossible } from '../server/descriptors.js';
 import { TcpServer } from '../server/tcp.js';
 import { runUntilStopped, StopRequest } from './foreground.js';
 import { selfCheck } from './self-check.js';
@@ -39,8 +40,10 @@ export async function serveShared<Opened>(
       request.stop('disk failure');
     },
   });
+  const maxConnections = Math.min(settings.maxConnections, connectionsPossible());
   const server = new TcpServer({
     ...settings,
+    maxConnections,
     services: service.services,
     log,
     onIdle: { after: options.idleExit ?? 0, leave: () => request.stop('idle') },
@@ -50,6 +53,10 @@ export async function serveShared<Opened>(
   await service.dropRoot();
   server.start();
 
+  if (maxConnections < settings.maxConnections) {
+    const remedy = 'raise the limit of open files (ulimit -n, LimitNOFILE=)';
+    log.write('warn', '-', 'fewer-connections', { possible: maxConnections, remedy });
+  }
   for (const finding of selfCheck(settings)) log.write('warn', '-', 'self-check', { ...finding });
   request.onHangup(() => {
     log.write('info', '-', 'reloading', { cause: 'SIGHUP' });

@@ -23,8 +23,9 @@ export interface SessionSettings {
   /** Refused logins are answered at a multiple of this, in ms. */
   readonly failureDelay: number;
   /** The so many-th bad command in a row ends the session; a good one starts the count again. */
-  readonly maxBadCommandsBeforeLogin: number;
   readonly maxBadCommands: number;
+  /** The same before the login, of words that are no commands of POP3. */
+  readonly maxBadCommandsBeforeLogin: number;
   /** The so many-th refused login of a connection ends it. */
   readonly maxLoginFailures: number;
   /** Whether somebody from this address may log in at all. */
@@ -41,8 +42,8 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   idleTimeout: 600_000,
   takeover: 60_000,
   failureDelay: 1000,
-  // Ten, not three: old clients try AUTH, APOP, STLS and their own inventions before USER.
-  maxBadCommandsBeforeLogin: 10,
+  // Only words that are none of POP3: old clients try AUTH, APOP and STLS before USER.
+  maxBadCommandsBeforeLogin: 3,
   maxBadCommands: 20,
   maxLoginFailures: 5,
   permits: () => true,

@@ -76,6 +76,14 @@ function patienceOf({ idleTimeout, takeover }: SessionSettings): Patience {
   return { idleTimeout, lookEvery: takeover > 0 ? Math.max(1000, takeover / 2) : idleTimeout };
 }
 
+/** Extensions we do not have, which a decent client may try without having seen them in CAPA. */
+const ELSEWHERE: ReadonlySet<string> = new Set(['LANG', 'RPOP', 'UTF8', 'XTND']);
+
+/** Whether a word is a command of POP3, were it not now, or not here. */
+function isPop3(keyword: string): boolean {
+  return authorization.has(keyword) || transaction.has(keyword) || ELSEWHERE.has(keyword);
+}
+
 class Session {
   private readonly output: Output;
   private readonly log: SessionLog;
@@ -88,6 +96,8 @@ class Session {
   private opened: Transaction | undefined;
   private stopLoginDeadline: () => void = () => {};
   private badCommands = 0;
+  /** Of them, before the login, those that are no commands of POP3. */
+  private strangeWords = 0;
   /** `TLSv1.3` and the like, for the log. */
   private protocol: string | undefined;
   private failures = 0;
@@ -221,6 +231,7 @@ class Session {
         ? dispatch(authorization, this.state, request)
         : dispatch(transaction, this.state, request));
       this.badCommands = 0;
+      this.strangeWords = 0;
       if (reply.next === 'update') reply = await this.update(reply);
       if (reply.next === 'tls') {
         await this.tls?.ready();
@@ -252,7 +263,7 @@ class Session {
   /** The one place where an error becomes a reply. @throws Disconnected where nothing may be said */
   private failed(error: unknown, keyword: string): Reply {
     if (error instanceof Disconnected) throw error;
-    if (error instanceof BadRequest) return this.badCommand(error);
+    if (error instanceof BadRequest) return this.badCommand(error, keyword);
     if (error instanceof AuthenticationFailed) {
       const last = ++this.failures >= this.services.settings.maxLoginFailures;
       if (last) this.reason = 'failed-logins';
@@ -270,12 +281,13 @@ class Session {
     return err('internal error', { code: 'SYS/TEMP', next: 'close' });
   }
 
-  private badCommand(error: BadRequest): Reply {
+  private badCommand(error: BadRequest, keyword: string): Reply {
     const { maxBadCommands, maxBadCommandsBeforeLogin } = this.services.settings;
     // With a code it is no mistake but a policy, and somebody will ask why.
     this.log.write(error.code ? 'info' : 'debug', 'bad-command', { reason: error.message });
-    const limit = this.state.state === 'authorization' ? maxBadCommandsBeforeLogin : maxBadCommands;
-    if (++this.badCommands < limit) return err(error.message, { ...(error.code && { code: error.code }) });
+    if (this.state.state === 'authorization' && !isPop3(keyword)) this.strangeWords++;
+    const over = ++this.badCommands >= maxBadCommands || this.strangeWords >= maxBadCommandsBeforeLogin;
+    if (!over) return err(error.message, { ...(error.code && { code: error.code }) });
     this.reason = 'bad-commands';
     return err('too many bad commands', { next: 'close' });
   }

@@ -11,6 +11,7 @@ import type { Peer } from '../pop3/ports.js';
 import { clientBehind } from './front-end.js';
 import { ConnectionLimits, type Place } from './limits.js';
 import { peerOf } from './peer.js';
+import { RefusalLog } from './refusal-log.js';
 import { type SessionServices, serve, type TlsOffer } from './session.js';
 
 /** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
@@ -21,6 +22,8 @@ export interface TcpOptions {
   readonly log: Log;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
+  /** Connections that the system keeps until they are accepted. Default 511. */
+  readonly backlog?: number;
   /** Networks of front ends: who connects from there must begin with a PROXY header. Default: none. */
   readonly proxyNets?: readonly string[];
   /** For the PROXY header, in ms. Default 30000. */
@@ -51,12 +54,16 @@ export class TcpServer {
   readonly #draining = new AbortController();
   readonly #limits: ConnectionLimits;
   readonly #frontEnds: Networks;
+  readonly #refusals: RefusalLog;
+  readonly #backlog: number;
   /** Connections from before `start`; undefined after it. */
   #waiting: Accepted[] | undefined = [];
   #idle: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: TcpOptions) {
     this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerAddress);
+    this.#refusals = new RefusalLog(options.log);
+    this.#backlog = options.backlog ?? 511;
     this.#frontEnds = new Networks(options.proxyNets ?? []);
   }
 
@@ -82,7 +89,9 @@ export class TcpServer {
    * @returns the port, of a socket that has one
    */
   async listenOn(fd: number, tlsOf: TlsOf): Promise<number | undefined> {
-    const address = (await this.#open(server => server.listen({ fd }), tlsOf)).address();
+    const address = (
+      await this.#open(server => server.listen({ fd, backlog: this.#backlog }), tlsOf)
+    ).address();
     return address !== null && typeof address === 'object' ? address.port : undefined;
   }
 
@@ -97,7 +106,7 @@ export class TcpServer {
   async #listen({ host, port, tls }: TcpAddress): Promise<AddressInfo> {
     try {
       const server = await this.#open(
-        opening => opening.listen({ port, ...(host !== undefined && { host }) }),
+        opening => opening.listen({ port, backlog: this.#backlog, ...(host !== undefined && { host }) }),
         () => tls,
       );
       return server.address() as AddressInfo;
@@ -124,7 +133,7 @@ export class TcpServer {
     server.removeAllListeners('error');
     // EMFILE and the like: this connection is lost, the next may not be.
     server.on('error', error =>
-      this.options.log.write('error', '-', 'accept-failed', { reason: error.message }),
+      this.#refusals.write('error', '-', 'accept-failed', { reason: error.message }),
     );
     this.#servers.push(server);
     return server;
@@ -159,6 +168,7 @@ export class TcpServer {
     const cut = setTimeout(() => this.cut(), grace);
     await Promise.all(this.#sessions.values());
     clearTimeout(cut);
+    this.#refusals.close();
     await Promise.all(closed);
   }
 
@@ -206,7 +216,7 @@ export class TcpServer {
 
   /** Says why and closes, without reading, so that a flood costs one packet each. */
   #refuse({ socket, tls }: Accepted, { address, via }: Peer, reason: string): void {
-    this.options.log.write('warn', address, 'refused', { reason, via });
+    this.#refusals.write('warn', address, 'refused', { reason, via });
     // A client that expects TLS could make nothing of it.
     const line = tls?.implicit ? '' : `-ERR [SYS/TEMP] ${reason}, try again later\r\n`;
     socket.end(line, () => socket.destroy());

@@ -111,7 +111,7 @@ test('binary garbage: one answer a line, then the end; others are served', async
   const client = await Pop3Client.greeted(server.port);
   client.send(octets);
   const replies = await client.rest();
-  expect(replies).toMatch(/^(-ERR [\x20-\x7e]+\r\n){10}$/);
+  expect(replies).toMatch(/^(-ERR [\x20-\x7e]+\r\n){3}$/);
   expect(replies).toMatch(/too many bad commands\r\n$/);
   await other.multiline('RETR 1');
   await other.ok('QUIT');

@@ -109,6 +109,23 @@ test('max-login-failures: n-1 go on, the n-th ends the connection', async () => 
   await right.logIn('alice', passwordOf('alice'));
 });
 
+test.each([
+  ['--max-bad-commands-before-login', false],
+  ['--max-bad-commands', true],
+])('%s: n-1 go on, the n-th ends the connection', async (flag, loggedIn) => {
+  const places = servePlaces({ alice: MAIL });
+  const { port, server } = await serving(places, [...QUICK, flag, '4']);
+  const client = await Pop3Client.greeted(port);
+  if (loggedIn) await client.logIn('alice', passwordOf('alice'));
+  for (let i = 0; i < 2; i++) {
+    for (let n = 1; n < 4; n++) expect(await client.ask('GET / HTTP/1.1')).toMatch(/^-ERR unknown/);
+    await client.multiline('CAPA');
+  }
+  client.send('BAD\r\n'.repeat(5));
+  expect(await client.rest()).toMatch(/^(-ERR unknown[^\n]*\n){3}-ERR too many bad commands\r\n$/);
+  await server.logged(/reason=bad-commands/);
+});
+
 test('a guesser waits, more and more; the user, who has logged in from there before, does not', async () => {
   const places = servePlaces({ alice: MAIL, bob: MAIL });
   const flags = ['--failure-delay', '0', '--max-failure-delay', '0.2', '--max-waiting-logins', '2'];

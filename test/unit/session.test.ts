@@ -294,6 +294,25 @@ describe('C10: bad commands in a row', () => {
   });
 });
 
+describe('before the login, words that are not of POP3', () => {
+  test('what old clients try is none of them, though it is counted in the end', async () => {
+    const world = new MemoryWorld();
+    const session = new MemorySession(world);
+    const tries = ['APOP x', 'STLS', 'UTF8', 'LANG', 'XTND XMIT', 'RPOP', 'LAST', 'STAT', 'QUOT', 'GOT'];
+    for (const line of tries) expect(await session.ask(line)).toMatch(/^-ERR (?!too many)/);
+    await session.logIn();
+    session.client.end();
+    await session.done;
+    const stubborn = new MemorySession(world);
+    const { maxBadCommands } = world.services.settings;
+    for (let i = 1; i < maxBadCommands; i++) {
+      expect(await stubborn.ask('STAT')).toMatch(/^-ERR (?!too many)/);
+    }
+    expect(await stubborn.ask('STAT')).toBe('-ERR too many bad commands');
+    await stubborn.done;
+  });
+});
+
 describe('shutdown', () => {
   test('lets a reply that is being sent finish, and runs no further command', async () => {
     const world = new MemoryWorld();
