@@ -4,8 +4,9 @@
  * good; the whole message from standard input; the mailbox.
  *
  * Invariant: 0 means that the message is in the mailbox and on the disk. Anything that can pass, or that a
- * sysadmin can put right, is 75, for which every mail server tries again later: also a fault of this program.
- * Only a command line that is wrong (64) and a user who does not exist (67) return mail to its sender.
+ * sysadmin can put right, is 75, for which every mail server tries again later: also a fault of this program,
+ * and a setting, on the command line or in the environment, whose value is none. Only a command line that is none
+ * (64) and a user who does not exist (67) return mail to its sender.
  */
 import { tmpdir } from 'node:os';
 import { isUserName } from '../auth/user-name.js';
@@ -91,8 +92,18 @@ function readJob(args: readonly string[]): Job {
     user,
     sender: typeof from === 'string' ? from : undefined,
     quoting: quotingOf(quote),
-    settings: settingsFrom(withoutOurOwn(values)),
+    settings: readSettings(withoutOurOwn(values)),
   };
+}
+
+/** @throws UsageError EX_CONFIG: a typing error in a file of settings must not return everybody's mail */
+function readSettings(values: RawOptions): Settings {
+  try {
+    return settingsFrom(values);
+  } catch (cause) {
+    if (!(cause instanceof UsageError)) throw cause;
+    throw new UsageError(cause.message, EX.CONFIG, { cause });
+  }
 }
 
 /** The value of `-f` is an address that anybody may have chosen: it is not to be taken for a flag. */
@@ -114,7 +125,7 @@ function quotingOf(value: unknown): Quoting {
   const name = value ?? DELIVER_OPTIONS.quote.default;
   const quoting = QUOTINGS.find(one => one === name);
   if (quoting === undefined)
-    throw new UsageError(`--quote ${name}: choose of ${QUOTINGS.join(',')}`, EX.USAGE);
+    throw new UsageError(`--quote ${name}: choose of ${QUOTINGS.join(',')}`, EX.CONFIG);
   return quoting;
 }
 

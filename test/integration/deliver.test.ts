@@ -80,7 +80,8 @@ test.each([
   [64, [], 'one user name is needed'],
   [64, ['--bad', USER], "Unknown option '--bad'"],
   [64, [USER, '-f'], 'the sender is missing'],
-  [64, ['--quote', 'mboxcl', USER], 'choose of mboxo,mboxrd'],
+  [75, ['--quote', 'mboxcl', USER], 'choose of mboxo,mboxrd'],
+  [75, ['--lock-timeout', 'long', USER], '--lock-timeout long: not a number'],
   [67, ['no-such-user'], 'no-such-user: no such user'],
   [67, ['../root'], 'is no user name'],
   [75, ['root'], 'root: mail is not delivered to uid 0'],
@@ -90,6 +91,17 @@ test.each([
   const { code, stderr } = await runDeliver(args, TEXT);
   expect({ code, stderr }).toEqual({ code: status, stderr: expect.stringContaining(said) });
   expect(stderr).toMatch(/^mbox-pop3d: [^\n]+\n$/);
+});
+
+test.each([
+  ['MBOX_POP3D_LOCKS', 'dot'],
+  ['MBOX_POP3D_LOCK_TIMEOUT', '-1'],
+  ['MBOX_POP3D_QUOTE', 'mboxcl'],
+  ['MBOX_POP3D_LOG_LEVEL', 'loud'],
+])('a typing error in the environment, %s=%s, returns no mail', async (name, value) => {
+  const { flags, spool } = place();
+  expect(await runDeliver([...flags, USER], TEXT, { env: { [name]: value } })).toMatchObject({ code: 75 });
+  expect(readdirSync(spool)).toEqual([]);
 });
 
 test('no message at all is none', async () => {
