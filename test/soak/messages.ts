@@ -79,10 +79,13 @@ export function identify(message: string): { id: string; digest: string } {
   return { id, digest };
 }
 
-/** Messages of a mailbox file, for the last look: our own rule again, in one line. */
+/** Messages of a mailbox file: our own rule again, in one line. Less the one in which Dovecot keeps notes. */
 export function splitMailbox(content: string): string[] {
   if (content === '') return [];
-  return content.split(/(?:^|(?<=\n\n))From \S* +\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\n/).slice(1);
+  return content
+    .split(/(?:^|(?<=\n\n))From \S* +\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\n/)
+    .slice(1)
+    .filter(message => !/^Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA$/m.test(message));
 }
 
 function digestOf(body: string): string {

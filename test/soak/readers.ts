@@ -9,6 +9,7 @@ import type { AgentHost } from '../agents/agent-host.js';
 import { type Dovecot, Imap } from '../agents/dovecot.js';
 import { mutt, takeOut } from '../agents/mutt.js';
 import type { Box } from './boxes.js';
+import type { Ledger } from './ledger.js';
 import { identify, splitMailbox } from './messages.js';
 import type { Random } from './random.js';
 import type { Tally } from './tally.js';
@@ -43,7 +44,7 @@ async function muttTakesOut(host: AgentHost, box: Box, tally: Tally): Promise<vo
   tally.time('mutt', performance.now() - start);
   const messages = existsSync(copy) ? splitMailbox(readFileSync(copy, 'latin1')) : [];
   box.ledger.takenOut(
-    messages.flatMap(message => identified(box, message)),
+    messages.flatMap(message => identified(box.ledger, message)),
     'mutt',
   );
 }
@@ -73,14 +74,13 @@ async function dovecotTakesOut(port: number, box: Box, tally: Tally): Promise<vo
     const uids = (found ?? '').split(' ').filter(uid => uid !== '');
     if (uids.length > 0) {
       const answer = await imap.ask(`UID FETCH ${uids.join(',')} BODY.PEEK[]`);
-      const messages = literals(answer).flatMap(text => identified(box, text.replaceAll('\r\n', '\n')));
+      const messages = literals(answer).flatMap(text =>
+        identified(box.ledger, text.replaceAll('\r\n', '\n')),
+      );
+      // From here on they may go, whatever the answers: a flag that is stored late is there for all readers.
+      box.ledger.takenOut(messages, 'dovecot');
       await imap.ask(`UID STORE ${uids.join(',')} +FLAGS (\\Deleted)`);
-      // From here on it may happen, whatever the answer.
-      try {
-        await imap.ask('EXPUNGE');
-      } finally {
-        box.ledger.takenOut(messages, 'dovecot');
-      }
+      await imap.ask('EXPUNGE');
     }
     await imap.ask('LOGOUT');
   } catch (error) {
@@ -106,11 +106,12 @@ function literals(answer: string): string[] {
   }
 }
 
-function identified(box: Box, message: string): { id: string; digest: string }[] {
+/** The message, unless it is none of ours: that is a problem. */
+export function identified(ledger: Ledger, message: string): { id: string; digest: string }[] {
   try {
     return [identify(message)];
   } catch (error) {
-    box.ledger.problem(`altered, as taken out: ${(error as Error).message}`);
+    ledger.problem(`altered: ${(error as Error).message}`);
     return [];
   }
 }

@@ -17,13 +17,14 @@ import { type Dovecot, startDovecot } from '../agents/dovecot.js';
 import { exim } from '../agents/exim.js';
 import { postfix } from '../agents/postfix-local.js';
 import { dotlockScript, fcntlProgram, maildrop, ownDeliver, procmail } from '../agents/programs.js';
+import { DOORS } from '../doors/kinds.js';
 import { type Box, makeBoxes, modelOf, USERS } from './boxes.js';
 import { appendFast, deliverBy } from './deliveries.js';
 import { type Latency, latencyUser, measureLatencies } from './latency.js';
 import { MemoryWatch } from './memory.js';
-import { identify, splitMailbox } from './messages.js';
+import { splitMailbox } from './messages.js';
 import { Random } from './random.js';
-import { runDovecot, runMutt } from './readers.js';
+import { identified, runDovecot, runMutt } from './readers.js';
 import { ledgerTable, readLogs, table } from './report.js';
 import { LOCK_YIELD, MODELS, Servers } from './servers.js';
 import { lookAgain, runSessions, type Scene } from './sessions.js';
@@ -107,8 +108,9 @@ async function lastLook(scene: Scene, host: AgentHost, boxes: readonly Box[]): P
   for (const box of boxes) {
     await lookAgain(scene, box);
     const messages = splitMailbox(readFileSync(host.mailbox(box.user), 'latin1'));
-    const ids = new Set(messages.map(message => identify(message).id));
-    if (ids.size !== messages.length) box.ledger.problem('a message stands twice in the mailbox file');
+    const ids = new Set(messages.flatMap(message => identified(box.ledger, message)).map(({ id }) => id));
+    if (ids.size !== messages.length)
+      box.ledger.problem(`${messages.length} messages, ${ids.size} of them known`);
     left.set(box.user, ids.size);
     box.ledger.close();
   }
@@ -143,6 +145,25 @@ function waitsTable(
   return table(rows);
 }
 
+/** Every program that takes part. @throws Error naming those that are missing */
+async function mustHaveAll(host: AgentHost): Promise<void> {
+  const doors = DOORS.flatMap(({ programs }) => programs);
+  const others = [
+    'procmail',
+    'maildrop',
+    'exim4',
+    'postconf',
+    'dotlockfile',
+    'mutt',
+    'script',
+    'dovecot',
+    'python3',
+  ];
+  const script = 'for p; do command -v "$p" >/dev/null || echo "$p"; done';
+  const missing = await host.mustRun(['sh', '-c', script, 'sh', ...new Set([...doors, ...others])]);
+  if (missing !== '') throw new Error(`not installed: ${missing.trim().replaceAll('\n', ' ')}`);
+}
+
 async function main(): Promise<boolean> {
   const size = sizeFrom(process.argv.slice(2));
   console.log(
@@ -153,6 +174,7 @@ async function main(): Promise<boolean> {
     process.once(name, () => void host.close().then(() => process.exit(1)));
   }
   try {
+    await mustHaveAll(host);
     return await soak(host, size);
   } finally {
     await host.close();
