@@ -11,16 +11,22 @@ const SETTINGS = [
   'bind index n noop',
 ];
 
-/**
- * Milliseconds after which a person loses patience and types "q", and "n" when mutt must have asked something. A
- * mailbox that is locked for five seconds makes it ask whether it should remove the lock, with what was typed ahead as
- * the answer: that must not be "yes". While it tries and asks, it holds the kernel lock: the next "q" comes later, so
- * that others get in. In an empty mailbox it forgets what was typed. It is never killed: it would lose mail.
- */
-const PATIENCE = 3000;
-const ANSWERS = 'n q';
+/** What mutt says when the mailbox has changed otherwise than by new mail. */
+const CHANGED = 'externally modified';
 
-/** Opens the user's mailbox and, once it is open, types these keys. @throws Error when mutt does not end well */
+/**
+ * Milliseconds between two looks at the screen. A mailbox that stays locked for five seconds makes mutt ask whether it
+ * should remove the lock, with what was typed ahead as the answer: nothing is, and the answer is "n".
+ */
+const LOOK_EVERY = 3000;
+
+/**
+ * Opens the user's mailbox, types these keys, and leaves by "q", which writes the mailbox. By "x", which does not, if
+ * the mailbox was changed by another program meanwhile: mutt 2.2.12 reads a mailbox that has become smaller again
+ * without locking it, so that mail that comes just then is in its list twice, and would be written twice. It is never
+ * killed: in the middle of rewriting it would lose mail.
+ * @throws Error when mutt does not end well
+ */
 export async function mutt(host: AgentHost, user: string, keys: string): Promise<void> {
   const home = join(host.root, 'home', user);
   const lines = [...SETTINGS, `set folder="${home}"`, `macro index X "${keys}"`];
@@ -31,25 +37,31 @@ export async function mutt(host: AgentHost, user: string, keys: string): Promise
     stdio: 'pipe',
   });
   child.stdin.on('error', () => {});
-  let shown = '';
+  let screen = '';
+  let typed = '';
+  const type = (key: string) => {
+    typed = key;
+    child.stdin.write(key);
+  };
   child.stdout.on('data', text => {
+    screen += text;
     // Its status line: the mailbox is open. "X" is bound to the keys.
-    const before = shown;
-    shown += text;
-    if (shown.includes('---Mutt: ') && !before.includes('---Mutt: ')) child.stdin.write('X');
+    if (typed === '' && screen.includes('---Mutt: ')) type('X');
   });
-  let typed = 0;
+  let answered = 0;
   const typing = setInterval(() => {
-    const key = ANSWERS[++typed % ANSWERS.length]!;
-    if (key !== ' ') child.stdin.write(key);
-  }, PATIENCE);
+    const asked = screen.split('remove lock for').length - 1;
+    if (asked > answered) child.stdin.write('n');
+    else if (typed !== '') type(typed === 'X' && !screen.includes(CHANGED) ? 'q' : 'x');
+    answered = asked;
+  }, LOOK_EVERY);
   const { code, stdout } = await outcome(child);
   clearInterval(typing);
   if (code !== 0) throw new Error(`mutt ended with ${code}: ${stdout.slice(-1000)}`);
 }
 
 /**
- * The keys that copy all messages a pattern matches to a file, then delete them, and write the mailbox.
+ * The keys that copy all messages a pattern matches to a file, then mark them for deletion.
  * @param pattern without quotes and blanks
  */
 export function takeOut(pattern: string, copy: string): string {
@@ -58,6 +70,5 @@ export function takeOut(pattern: string, copy: string): string {
     `<tag-pattern>${pattern}<enter>`,
     onTagged(`<copy-message><kill-line>${copy}<enter>`),
     onTagged('<delete-message>'),
-    '<quit>',
   ].join('');
 }
