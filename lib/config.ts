@@ -79,6 +79,7 @@ export interface Settings {
   readonly maxFailureDelay: number;
   readonly maxWaitingLogins: number;
   readonly maxLoginFailures: number;
+  readonly maxConnectionsPerUser: number;
   /** Empty for all users. */
   readonly allowUsers: readonly string[];
   readonly denyUsers: readonly string[];
@@ -245,6 +246,11 @@ export const OPTIONS = {
     describe: 'commands in a row, before the login, that POP3 does not know, that end a connection',
     default: '3',
   },
+  'max-connections-per-user': {
+    type: 'string',
+    describe: 'connections of one user, those included that wait for the mailbox; at least 2',
+    default: '10',
+  },
   'idle-exit': {
     type: 'string',
     describe: 'seconds without a client after which a server started by inetd or systemd leaves; 0 for never',
@@ -331,6 +337,8 @@ export function settingsFrom(raw: RawOptions): Settings {
     maxFailureDelay: seconds(raw, 'max-failure-delay', 0),
     maxWaitingLogins: count(raw, 'max-waiting-logins'),
     maxLoginFailures: count(raw, 'max-login-failures'),
+    // A login that takes over a silent session is a second one, for a moment.
+    maxConnectionsPerUser: count(raw, 'max-connections-per-user', 2),
     allowUsers: userNames(raw, 'allow-users'),
     denyUsers: userNames(raw, 'deny-users'),
     allowNets: networks(raw, 'allow-nets'),
@@ -469,10 +477,10 @@ function networks(raw: RawOptions, name: 'allow-nets' | 'deny-nets' | 'proxy-net
   return list;
 }
 
-function count(raw: RawOptions, name: keyof typeof OPTIONS): number {
+function count(raw: RawOptions, name: keyof typeof OPTIONS, least = 1): number {
   const value = text(raw, name) ?? '';
-  if (!/^[1-9][0-9]{0,6}$/.test(value)) {
-    throw new UsageError(`--${name} ${value}: not a number of at least 1`, EX.USAGE);
+  if (!/^[1-9][0-9]{0,6}$/.test(value) || Number(value) < least) {
+    throw new UsageError(`--${name} ${value}: not a number of at least ${least}`, EX.USAGE);
   }
   return Number(value);
 }
@@ -564,6 +572,7 @@ export const LIBRARY_DEFAULTS = {
   maxFailureDelay: 0,
   maxWaitingLogins: 10_000,
   maxLoginFailures: 10_000,
+  maxConnectionsPerUser: 10_000,
   allowNets: [],
   denyNets: [],
   apop: false,

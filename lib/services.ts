@@ -9,6 +9,7 @@ import type { Log } from './log.js';
 import type { MaildropDeps, MaildropSettings, Spool } from './maildrop/open.js';
 import { Networks } from './networks.js';
 import type { Account, Authenticator } from './pop3/ports.js';
+import { KeyedLimit } from './server/limits.js';
 import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
 import { Throttle } from './server/throttle.js';
 
@@ -78,6 +79,7 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
     log,
     authenticator,
     openMaildrop: async (account, peer, holder) => (await spool()).open(account, peer, holder),
+    users: new KeyedLimit(config.maxConnectionsPerUser),
     throttle: new Throttle({ most: config.maxFailureDelay, mostWaiting: config.maxWaitingLogins }),
     askKernel: fd => parts.host.acknowledged(fd),
     warmUp: async () => {

@@ -9,9 +9,15 @@ import type { Connection } from './connection.js';
 import type { SessionLog } from './session-log.js';
 import type { SessionServices } from './session-services.js';
 
+export interface LoggedIn {
+  readonly account: Account;
+  /** The caller's to release, also when the client has left in the meantime. */
+  readonly maildrop: Maildrop;
+  /** Counts the user's connection out; to be called once, when it is over. */
+  readonly leave: () => void;
+}
+
 /**
- * @returns the account and its open maildrop, which is the caller's to release, also when the client
- *   has left in the meantime
  * @throws AuthenticationFailed | Unavailable | Disconnected | BadRequest, for a client that breaks off
  */
 export async function attemptLogin(
@@ -20,7 +26,7 @@ export async function attemptLogin(
   connection: Pick<Connection, 'pause' | 'mustBeOpen' | 'silentFor' | 'cut'>,
   log: SessionLog,
   credentials: Credentials,
-): Promise<{ account: Account; maildrop: Maildrop }> {
+): Promise<LoggedIn> {
   const user = Buffer.from(credentials.user).toString();
   const { method } = credentials;
   const attempt = services.throttle.begin(peer.address, credentials.user);
@@ -42,8 +48,7 @@ export async function attemptLogin(
     attempt.succeeded();
     const { account } = verdict;
     await confirm(credentials, verdict);
-    const holder = { silence: () => connection.silentFor(), cut: () => connection.cut('taken-over') };
-    return { account, maildrop: await services.openMaildrop(account, peer, holder) };
+    return await open(services, peer, connection, account);
   } catch (error) {
     if (error instanceof Unavailable) {
       log.failure('login-failed', error, { user, reason: error.code, method });
@@ -56,6 +61,26 @@ export async function attemptLogin(
     throw error;
   } finally {
     attempt?.abandoned();
+  }
+}
+
+/** Failures do not count here, so nobody fills a user's places from outside. */
+async function open(
+  services: SessionServices,
+  peer: Peer,
+  connection: Pick<Connection, 'silentFor' | 'cut'>,
+  account: Account,
+): Promise<LoggedIn> {
+  const leave = services.users.enter(account.user);
+  if (leave === undefined) {
+    throw new Unavailable('SYS/TEMP', 'too many connections of this user, try again later', { fatal: true });
+  }
+  try {
+    const holder = { silence: () => connection.silentFor(), cut: () => connection.cut('taken-over') };
+    return { account, maildrop: await services.openMaildrop(account, peer, holder), leave };
+  } catch (error) {
+    leave();
+    throw error;
   }
 }
 

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Log } from '../log.js';
 import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
+import type { KeyedLimit } from './limits.js';
 import type { AskKernel } from './silence.js';
 import type { Throttle } from './throttle.js';
 
@@ -68,6 +69,8 @@ export interface TlsOffer {
 
 export interface SessionServices {
   readonly throttle: Throttle;
+  /** Connections of each user, from the right password on. */
+  readonly users: KeyedLimit;
   readonly authenticator: Authenticator;
   readonly openMaildrop: OpenMaildrop;
   readonly askKernel: AskKernel;

@@ -101,6 +101,7 @@ class Session {
   /** `TLSv1.3` and the like, for the log. */
   private protocol: string | undefined;
   private failures = 0;
+  private leave: () => void = () => {};
   private removed = 0;
   /** Why the session ends, once it was decided here. */
   private reason: Reason | undefined;
@@ -296,7 +297,7 @@ class Session {
     // This may take seconds: what was said before is not held back meanwhile.
     await this.output.flush();
     await this.state.provable(); // Afterwards it may be too late.
-    const { account, maildrop } = await attemptLogin(
+    const { account, maildrop, leave } = await attemptLogin(
       this.services,
       this.peer,
       this.connection,
@@ -304,6 +305,7 @@ class Session {
       credentials,
     );
     this.maildrop = maildrop;
+    this.leave = leave;
     this.account = account;
     this.stopLoginDeadline();
     this.opened = beginTransaction(maildrop, this.state);
@@ -347,5 +349,6 @@ class Session {
     } catch (error) {
       this.log.failure('release-failed', error);
     }
+    this.leave();
   }
 }

@@ -56,6 +56,7 @@ const OURS = [
   'lib/server/connection',
   'lib/server/given',
   'lib/server/greeting',
+  'lib/server/limits',
   'lib/server/login',
   'lib/server/output',
   'lib/server/peer',

@@ -7,6 +7,7 @@ import { StaticUsers } from '../../lib/auth/static-users.js';
 import { Unavailable } from '../../lib/errors.js';
 import { formatLine, type Level, type Log } from '../../lib/log.js';
 import type { Account, Authenticator, Holder, Maildrop } from '../../lib/pop3/ports.js';
+import { KeyedLimit } from '../../lib/server/limits.js';
 import {
   DEFAULT_SESSION_SETTINGS,
   type SessionServices,
@@ -166,6 +167,7 @@ export class MemoryWorld {
     };
     this.services = {
       log,
+      users: new KeyedLimit(1000),
       throttle: new Throttle({ most: 0, mostWaiting: 100 }),
       askKernel: () => undefined,
       settings: { ...DEFAULT_SESSION_SETTINGS, failureDelay: 0, ...settings },

@@ -5,6 +5,7 @@ import { Unavailable } from '../../lib/errors.js';
 import { authorization } from '../../lib/pop3/authorization.js';
 import type { Verdict } from '../../lib/pop3/ports.js';
 import { transaction } from '../../lib/pop3/transaction.js';
+import { KeyedLimit } from '../../lib/server/limits.js';
 import { untilAnswer } from '../../lib/server/login.js';
 import { DEFAULT_SESSION_SETTINGS } from '../../lib/server/session.js';
 import { Throttle } from '../../lib/server/throttle.js';
@@ -413,4 +414,44 @@ test('the farewell is followed by our FIN, and a client that goes on talking is 
   session.client.end();
   await session.done;
   expect(session.server.destroyed).toBe(true);
+});
+
+test('max-connections-per-user: n-1 and n are let in, n+1 is not, and again when one has left', async () => {
+  const world = new MemoryWorld();
+  Object.assign(world.services, { users: new KeyedLimit(2) });
+  const refused = '-ERR [SYS/TEMP] too many connections of this user, try again later';
+  const logIn = async (user = 'mrose', password = 'tanstaaf') => {
+    const session = new MemorySession(world);
+    await session.ask(`USER ${user}`);
+    return { session, reply: await session.ask(`PASS ${password}`) };
+  };
+  const first = await logIn();
+  const second = await logIn();
+  expect([first.reply, second.reply]).toEqual([
+    expect.stringMatching(/^\+OK/),
+    expect.stringMatching(/^\+OK/),
+  ]);
+  expect((await logIn()).reply).toBe(refused);
+  // Another user's places are another user's, and a wrong password takes none.
+  expect((await logIn('dots', 'secret')).reply).toMatch(/^\+OK/);
+  for (let i = 0; i < 3; i++) expect((await logIn('spaces', 'wrong')).reply).toContain('[AUTH]');
+  expect((await logIn('spaces', ' two  spaces ')).reply).toMatch(/^\+OK/);
+  first.session.client.destroy();
+  await first.session.done;
+  expect((await logIn()).reply).toMatch(/^\+OK/);
+  expect((await logIn()).reply).toBe(refused);
+});
+
+test('a login that finds no maildrop leaves its place', async () => {
+  const world = new MemoryWorld();
+  const users = new KeyedLimit(2);
+  Object.assign(world.services, { users });
+  world.prepare = () => {
+    throw new Unavailable('IN-USE', 'in use');
+  };
+  const session = new MemorySession(world);
+  for (let i = 0; i < 4; i++) {
+    await session.ask('USER mrose');
+    expect(await session.ask('PASS tanstaaf')).toContain('[IN-USE]');
+  }
 });
