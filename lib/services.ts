@@ -82,6 +82,7 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
     users: new KeyedLimit(config.maxConnectionsPerUser),
     throttle: new Throttle({ most: config.maxFailureDelay, mostWaiting: config.maxWaitingLogins }),
     askKernel: fd => parts.host.acknowledged(fd),
+    limitReceived: (fd, octets) => parts.host.limitReceived(fd, octets),
     warmUp: async () => {
       await Promise.all([spool(), parts.host.warmUp()]);
     },

@@ -7,7 +7,7 @@
  * write to them, and the log goes to syslog(3).
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import { OPTIONS, type Settings, settingsFrom } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import type { Host } from '../host/host.js';
@@ -17,6 +17,7 @@ import { Networks } from '../networks.js';
 import type { Account, Peer } from '../pop3/ports.js';
 import { type Given, type GivenSocket, whatIsGiven } from '../server/given.js';
 import { peerOf } from '../server/peer.js';
+import { READ_AHEAD, RECEIVE_BUFFER } from '../server/received.js';
 import { type SessionServices, serve, type TlsOffer } from '../server/session.js';
 import { createServices, effectiveUid } from '../services.js';
 import { lazily, openBackends } from './authenticator.js';
@@ -117,6 +118,7 @@ async function serveOne(host: Host, log: Log, settings: Settings, client: Client
   const offer = await connectionTls(settings, log, pairs, implicit);
   const identify = await identification(settings, log, socket);
   const { services, tls } = connectionServices(host, log, settings, offer);
+  host.limitReceived(client.fd, RECEIVE_BUFFER);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEPALIVE_AFTER);
   const stop = new AbortController();
@@ -143,7 +145,14 @@ async function identification(
 }
 
 function open({ fd }: GivenSocket): Socket {
-  const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+  const options: SocketConstructorOpts & { highWaterMark: number } = {
+    fd,
+    readable: true,
+    writable: true,
+    allowHalfOpen: true,
+    highWaterMark: READ_AHEAD,
+  };
+  const socket = new Socket(options);
   socket.on('error', () => socket.destroy());
   return socket;
 }

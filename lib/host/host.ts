@@ -95,6 +95,11 @@ export interface Host {
    * megabytes less. Undefined for anything but a TCP socket, and where the kernel does not tell.
    */
   acknowledged(fd: number): Acknowledged | undefined;
+  /**
+   * Bounds what the kernel keeps of what a client sends until it is read (SO_RCVBUF). Of a listening socket,
+   * the connections inherit it. Nothing happens where there is no such option.
+   */
+  limitReceived(fd: number, octets: number): void;
   /** dup2(2): `to` becomes another descriptor of the open file of `from`, and stays open over exec. */
   replaceDescriptor(from: number, to: number): void;
   /**

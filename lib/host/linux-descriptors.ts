@@ -9,6 +9,7 @@ import { libc, systemError } from './libc.js';
 
 const SOL_SOCKET = 1;
 const SO_TYPE = 3;
+const SO_RCVBUF = 8;
 const SO_ACCEPTCONN = 30;
 const SO_DOMAIN = 39;
 const SOL_TCP = 6;
@@ -24,6 +25,13 @@ const { EBADF, ENOTSOCK } = koffi.os.errno;
 
 type GetSockOpt = (fd: number, level: number, name: number, value: Buffer, length: Buffer) => number;
 const getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']) as GetSockOpt;
+const setsockopt = libc.func('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']) as (
+  fd: number,
+  level: number,
+  name: number,
+  value: Buffer,
+  length: number,
+) => number;
 const dup2 = libc.func('dup2', 'int', ['int', 'int']) as (from: number, to: number) => number;
 
 /** The contract is `Host.socketKind`. */
@@ -55,6 +63,15 @@ export function acknowledged(fd: number): Acknowledged | undefined {
     octets: Number(tcpInfo.readBigUInt64LE(TCPI_BYTES_ACKED)),
     ago: tcpInfo.readUInt32LE(TCPI_LAST_ACK_RECV),
   };
+}
+
+/** The contract is `Host.limitReceived`. */
+export function limitReceived(fd: number, octets: number): void {
+  const value = Buffer.alloc(4);
+  value.writeInt32LE(octets);
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, value, value.length) === 0) return;
+  const errno = koffi.errno();
+  if (errno !== EBADF && errno !== ENOTSOCK) throw systemError('setsockopt', errno);
 }
 
 /** The contract is `Host.replaceDescriptor`. */

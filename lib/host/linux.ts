@@ -23,7 +23,7 @@ import {
   systemError,
 } from './libc.js';
 import { crypt, loadCrypt } from './linux-crypt.js';
-import { acknowledged, replaceDescriptor, socketKind } from './linux-descriptors.js';
+import { acknowledged, limitReceived, replaceDescriptor, socketKind } from './linux-descriptors.js';
 import { becomeMailUser, withGroup } from './linux-ids.js';
 import { notify } from './linux-notify.js';
 import { openSyslog, syslog } from './linux-syslog.js';
@@ -62,6 +62,7 @@ export const linuxHost: Host = {
   withGroup,
   socketKind,
   acknowledged,
+  limitReceived,
   replaceDescriptor,
   openSyslog,
   syslog,

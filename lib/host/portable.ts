@@ -92,6 +92,7 @@ export function createPortableHost(): Host {
     withGroup,
     socketKind,
     acknowledged: () => undefined,
+    limitReceived: () => {},
     replaceDescriptor: () => needsNative('replacing a descriptor'),
     openSyslog: () => needsNative('syslog'),
     syslog: () => needsNative('syslog'),

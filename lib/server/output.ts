@@ -13,6 +13,9 @@ const CAPACITY = 16 * 1024;
 /** Octets sent before other sessions get a turn: a fast client of a long listing never waits for input. */
 const TURN = 256 * 1024;
 
+/** What a piece of text counts for at least, octets: a thousand short replies are a turn, too. */
+const LEAST = 256;
+
 export class Output {
   /** Allocated when there is something to hold, given away when it is sent: idle sessions have none. */
   private buffer: Buffer | undefined;
@@ -29,6 +32,7 @@ export class Output {
 
   /** Adds ASCII text. @throws Disconnected */
   async text(text: string): Promise<void> {
+    this.sinceTurn += Math.max(0, LEAST - text.length);
     if (text.length > CAPACITY - this.used) await this.flush();
     if (text.length > CAPACITY) return this.send([Buffer.from(text, 'latin1')]);
     this.buffer ??= Buffer.allocUnsafe(CAPACITY);

@@ -74,6 +74,8 @@ export interface SessionServices {
   readonly authenticator: Authenticator;
   readonly openMaildrop: OpenMaildrop;
   readonly askKernel: AskKernel;
+  /** `Host.limitReceived`. */
+  readonly limitReceived: (fd: number, octets: number) => void;
   readonly log: Log;
   readonly settings: SessionSettings;
 }

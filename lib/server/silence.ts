@@ -60,8 +60,8 @@ export class Silence {
   }
 }
 
-/** The descriptor under a socket, also under TLS; Node.js has no public name for it. */
-function descriptorOf(stream: Duplex): number | undefined {
+/** The descriptor under a socket, also under TLS, or of a server; Node.js has no public name for it. */
+export function descriptorOf(stream: object): number | undefined {
   const handle: unknown = '_handle' in stream ? stream._handle : undefined;
   if (typeof handle !== 'object' || handle === null || !('fd' in handle)) return undefined;
   return typeof handle.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined;

@@ -11,8 +11,10 @@ import type { Peer } from '../pop3/ports.js';
 import { clientBehind } from './front-end.js';
 import { ConnectionLimits, type Place } from './limits.js';
 import { peerOf } from './peer.js';
+import { READ_AHEAD, RECEIVE_BUFFER } from './received.js';
 import { RefusalLog } from './refusal-log.js';
 import { type SessionServices, serve, type TlsOffer } from './session.js';
+import { descriptorOf } from './silence.js';
 
 /** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
 const KEEPALIVE_AFTER = 60_000;
@@ -118,7 +120,7 @@ export class TcpServer {
   /** @param listen makes the server listen; rejects with what stops it */
   async #open(listen: (server: Server) => void, tlsOf: TlsOf): Promise<Server> {
     // allowHalfOpen: a client that sends everything up to QUIT and closes its side still gets its answers.
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, socket => {
+    const server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: READ_AHEAD }, socket => {
       // Without a listener, an error of a socket nobody reads from would end the process.
       socket.on('error', () => socket.destroy());
       const accepted = { socket, tls: tlsOf(socket) };
@@ -131,6 +133,8 @@ export class TcpServer {
       listen(server);
     });
     server.removeAllListeners('error');
+    const fd = descriptorOf(server);
+    if (fd !== undefined) this.options.services.limitReceived(fd, RECEIVE_BUFFER);
     // EMFILE and the like: this connection is lost, the next may not be.
     server.on('error', error =>
       this.#refusals.write('error', '-', 'accept-failed', { reason: error.message }),

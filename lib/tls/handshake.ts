@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
+import { TLSSocket, type TLSSocketOptions } from 'node:tls';
 import { HandshakeFailed } from '../errors.js';
 import type { Contexts } from './contexts.js';
 
@@ -23,13 +23,16 @@ export function handshake(stream: Duplex, contexts: Contexts, timeout: number): 
       return;
     }
     // Any Duplex will do (the documentation says so, its types do not).
-    const socket = new TLSSocket(stream as Socket, {
+    // As little read ahead as the stream below; the option is older than its type.
+    const options: TLSSocketOptions & { highWaterMark: number } = {
+      highWaterMark: stream.readableHighWaterMark,
       isServer: true,
       secureContext: contexts.default,
       SNICallback: (name, choose) => choose(null, contexts.forName(name)),
       // RFC 7301 §3.2: a client that wants another protocol, and only that, is turned away (ALPACA).
       ALPNProtocols: ['pop3'],
-    });
+    };
+    const socket = new TLSSocket(stream as Socket, options);
     const fail = (reason: string) => {
       clearTimeout(timer);
       socket.destroy();

@@ -60,6 +60,7 @@ const OURS = [
   'lib/server/login',
   'lib/server/output',
   'lib/server/peer',
+  'lib/server/received',
   'lib/server/sasl',
   'lib/server/send',
   'lib/server/session',

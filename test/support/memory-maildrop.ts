@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { StaticUsers } from '../../lib/auth/static-users.js';
 import { Unavailable } from '../../lib/errors.js';
+import { linuxHost } from '../../lib/host/linux.js';
 import { formatLine, type Level, type Log } from '../../lib/log.js';
 import type { Account, Authenticator, Holder, Maildrop } from '../../lib/pop3/ports.js';
 import { KeyedLimit } from '../../lib/server/limits.js';
@@ -170,6 +171,7 @@ export class MemoryWorld {
       users: new KeyedLimit(1000),
       throttle: new Throttle({ most: 0, mostWaiting: 100 }),
       askKernel: () => undefined,
+      limitReceived: (fd, octets) => linuxHost.limitReceived(fd, octets),
       settings: { ...DEFAULT_SESSION_SETTINGS, failureDelay: 0, ...settings },
       authenticator: memoryAuthenticator(users, this.logins),
       openMaildrop: async (account, _peer, holder) => {
