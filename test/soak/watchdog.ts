@@ -22,12 +22,15 @@ export function watchLocks(host: AgentHost, boxes: readonly Box[]): NodeJS.Timeo
   }, 5000);
 }
 
-/** The dotlock, and the kernel locks that are held, each with what is known of its holder. */
+/**
+ * The dotlock, and the kernel locks that are held, each with what is known of its holder. Less those of open files,
+ * which are our servers': they have no pid, so that one session is like the next.
+ */
 function locksOn(mailbox: string): string[] {
   const { ino } = statSync(mailbox);
   const kernel = readFileSync('/proc/locks', 'latin1')
     .split('\n')
-    .filter(line => line.includes(`:${ino} `) && !line.includes('->'))
+    .filter(line => line.includes(`:${ino} `) && !/->|OFDLCK/.test(line))
     .map(line => `${line.replace(/^\d+: /, '')} ${commandOf(/ (\d+) [0-9a-f]+:/.exec(line)?.[1])}`);
   const path = `${mailbox}.lock`;
   const lock = lstatSync(path, { throwIfNoEntry: false });
