@@ -46,7 +46,7 @@ export async function mutt(host: AgentHost, user: string, keys: string): Promise
   child.stdout.on('data', text => {
     screen += text;
     // Its status line: the mailbox is open. "X" is bound to the keys.
-    if (typed === '' && screen.includes('---Mutt: ')) type('X');
+    if (typed === '' && /-[-*%]-Mutt: /.test(screen)) type('X');
   });
   let answered = 0;
   const typing = setInterval(() => {
