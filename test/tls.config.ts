@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** The slow suite: TLS with real clients, and certificates that change under load (`npm run test:tls`). */
+/** The slow suite: TLS with real clients and by every front door, and certificates that change under load (`npm run test:tls`). */
 export default defineConfig({
   test: {
     root: new URL('.', import.meta.url).pathname,
