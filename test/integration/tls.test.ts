@@ -327,10 +327,10 @@ describe('C62: a handshake that fails costs its connection, one line of the log,
     expect(stalled).toHaveLength(3);
     expect(failures(server)).toEqual(Array(3).fill('info 127.0.0.1 tls-failed reason=timeout'));
 
-    const slow = await start({ loginTimeout: 60 });
+    // Long enough to have upgraded in, on any host.
+    const slow = await start({ loginTimeout: 2000 });
     const silent = connect(slow.tls, '127.0.0.1').on('error', () => {});
-    await closed(silent.resume());
-    await (await upgraded(slow)).rest();
+    await Promise.all([closed(silent.resume()), upgraded(slow).then(client => client.rest())]);
     await until(() => slow.tcp.connections === 0);
     const ends = slow.world.logged.filter(line => !line.includes(' certificate '));
     expect(ends).toEqual(Array(2).fill(expect.stringMatching(/^info \S+ no-login reason=login-timeout /)));
