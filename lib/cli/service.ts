@@ -6,8 +6,8 @@
 import type { Settings } from '../config.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
+import type { RecoveryReport } from '../maildrop/found-journal.js';
 import type { Spool } from '../maildrop/open.js';
-import type { RecoveryReport } from '../maildrop/recovery.js';
 import type { Account } from '../pop3/ports.js';
 import { createServices, createSpool, effectiveUid, type Services } from '../services.js';
 import { type Backends, openBackends } from './authenticator.js';

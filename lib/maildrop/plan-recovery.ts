@@ -4,13 +4,18 @@
  * program rewrote the file. Every octet that was to be kept was in it then, so nothing is added and nothing
  * overwritten; the plan is kept under another name, with what it had saved for its last step.
  */
-import { Unavailable } from '../errors.js';
+import {
+  keepWithoutMailbox,
+  leaveUnused,
+  makeDurable,
+  type RecoveryReport,
+  setAsideForConflict,
+} from './found-journal.js';
 import type { MailboxFile } from './mailbox-file.js';
 import type { Step } from './plan-format.js';
 import type { Plan, PlanJournal } from './plan-journal.js';
 import { PlanSlide } from './plan-slide.js';
-import type { RecoveryReport } from './recovery.js';
-import { DiskFailure, type Guard } from './redo.js';
+import type { Guard } from './redo.js';
 
 /** The same as `recover`, for a plan. */
 export async function recoverPlan(
@@ -23,17 +28,11 @@ export async function recoverPlan(
     case 'none':
       return { did: 'nothing' };
     case 'foreign':
-      return { did: 'ignored', reason: state.reason, path: journal.path };
     case 'newer':
-      throw new Unavailable('SYS/TEMP', 'an update of this mailbox was interrupted', {
-        cause: new Error(`${journal.path}: ${state.reason}`),
-      });
     case 'torn':
-      return { did: 'set-aside', reason: state.reason, path: await journal.setAside('torn'), salvaged: 0 };
+      return leaveUnused(journal, state);
     case 'committed':
-      if (mailbox === undefined) {
-        return { did: 'kept', reason: 'the mailbox file is not there', path: journal.path };
-      }
+      if (mailbox === undefined) return keepWithoutMailbox(journal);
       return finish(mailbox, journal, state.plan, state.step, guard);
   }
 }
@@ -45,19 +44,8 @@ async function finish(
   step: Step,
   guard: Guard,
 ): Promise<RecoveryReport> {
-  try {
-    // A killed process may have left journal and mailbox not yet on the disk.
-    await journal.secure();
-    await mailbox.io.sync(mailbox.fd);
-  } catch (cause) {
-    throw new DiskFailure(cause);
-  }
-  const aside = async (reason: string): Promise<RecoveryReport> => ({
-    did: 'set-aside',
-    reason,
-    path: await journal.setAside('conflict'),
-    salvaged: 0,
-  });
+  await makeDurable(journal, mailbox);
+  const aside = (reason: string) => setAsideForConflict(journal, reason, 0);
   const { ino, uid, size } = await mailbox.stat();
   if (ino !== plan.header.ino || uid !== plan.header.uid) return aside('the mailbox file is another one');
   const slide = new PlanSlide(mailbox, journal, plan, guard);

@@ -5,8 +5,14 @@
  * rewrote the mailbox: nothing is overwritten then, what the mailbox lacks is appended to it (`salvage.ts`),
  * and the journal is kept under another name.
  */
-import { Unavailable } from '../errors.js';
 import type { Log } from '../log.js';
+import {
+  keepWithoutMailbox,
+  leaveUnused,
+  makeDurable,
+  type RecoveryReport,
+  setAsideForConflict,
+} from './found-journal.js';
 import { readFully, type SpoolIo } from './io.js';
 import type { Journal } from './journal.js';
 import {
@@ -24,16 +30,8 @@ import type { MailboxFile } from './mailbox-file.js';
 import type { PlanJournal } from './plan-journal.js';
 import { recoverPlan } from './plan-recovery.js';
 import { sectorsOf } from './ranges.js';
-import { DiskFailure, type Guard, Redo } from './redo.js';
+import { type Guard, Redo } from './redo.js';
 import { salvage } from './salvage.js';
-
-/** What recovery found and did; `path` is where a journal was kept. */
-export type RecoveryReport =
-  | { readonly did: 'nothing' }
-  | { readonly did: 'finished' }
-  | { readonly did: 'kept'; readonly reason: string; readonly path: string }
-  | { readonly did: 'ignored'; readonly reason: string; readonly path: string }
-  | { readonly did: 'set-aside'; readonly reason: string; readonly path: string; readonly salvaged: number };
 
 /** One line for what a sysadmin should know of. */
 export function logRecovery(log: Log, user: string, report: RecoveryReport): void {
@@ -96,13 +94,9 @@ async function recoverRedo(
       await journal.finish();
       return { did: 'nothing' };
     case 'foreign':
-      return { did: 'ignored', reason: state.reason, path: journal.path };
     case 'newer':
-      throw new Unavailable('SYS/TEMP', 'an update of this mailbox was interrupted', {
-        cause: new Error(`${journal.path}: ${state.reason}`),
-      });
     case 'torn':
-      return { did: 'set-aside', reason: state.reason, path: await journal.setAside('torn'), salvaged: 0 };
+      return leaveUnused(journal, state);
     case 'committed':
       return finish(mailbox, journal, state.header, state.phase, guard);
   }
@@ -115,23 +109,15 @@ async function finish(
   phase: 1 | 2,
   guard: Guard,
 ): Promise<RecoveryReport> {
-  // It may come back: moved away for a moment, or of a file system that is not mounted yet.
-  if (mailbox === undefined)
-    return { did: 'kept', reason: 'the mailbox file is not there', path: journal.path };
-  try {
-    // A killed process may have left journal and mailbox not yet on the disk.
-    await journal.secure();
-    await mailbox.io.sync(mailbox.fd);
-  } catch (cause) {
-    throw new DiskFailure(cause);
-  }
+  if (mailbox === undefined) return keepWithoutMailbox(journal);
+  await makeDurable(journal, mailbox);
   const check = new MailboxCheck(mailbox, journal, header);
   const stat = await mailbox.stat();
   // The device is not compared: its number may change when the host starts, and the sectors prove more.
   if (stat.ino !== header.ino || stat.uid !== header.uid) {
     const reason = 'the mailbox file is another one';
     // In phase 2 all was in the old file, and what is in the new one is what its maker wanted of it.
-    if (phase === 2) return setAside(journal, reason, 0);
+    if (phase === 2) return setAsideForConflict(journal, reason, 0);
     return conflict(mailbox, journal, header, reason, guard);
   }
   const isShorter = stat.size < header.oldSize;
@@ -158,11 +144,7 @@ async function conflict(
 ): Promise<RecoveryReport> {
   const start = redoAt(header);
   const redo = { fd: journal.fd, start, end: start + header.newSize - header.from };
-  return setAside(journal, reason, await salvage(mailbox, redo, guard));
-}
-
-async function setAside(journal: Journal, reason: string, salvaged: number): Promise<RecoveryReport> {
-  return { did: 'set-aside', reason, path: await journal.setAside('conflict'), salvaged };
+  return setAsideForConflict(journal, reason, await salvage(mailbox, redo, guard));
 }
 
 /** Holds a mailbox file against what a journal says of it. */

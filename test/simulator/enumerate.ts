@@ -9,8 +9,9 @@
  *
  * A world seen before leads to the same end: recoveries are run once for each distinct world.
  */
+
+import type { RecoveryReport } from '../../lib/maildrop/found-journal.js';
 import { SECTOR } from '../../lib/maildrop/journal-format.js';
-import type { RecoveryReport } from '../../lib/maildrop/recovery.js';
 import { DELIVERIES, randomFrom } from './mailboxes.js';
 import type { DiskOptions } from './memory-disk.js';
 import {

@@ -5,12 +5,13 @@
 import type { Host } from '../../lib/host/host.js';
 import { createPortableHost } from '../../lib/host/portable.js';
 import { silentLog } from '../../lib/log.js';
+import type { RecoveryReport } from '../../lib/maildrop/found-journal.js';
 import { Journal } from '../../lib/maildrop/journal.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
 import { maildropOpener } from '../../lib/maildrop/open.js';
 import { type PlanLayout, planOctets } from '../../lib/maildrop/plan-format.js';
 import { PlanJournal } from '../../lib/maildrop/plan-journal.js';
-import { type RecoveryReport, recover } from '../../lib/maildrop/recovery.js';
+import { recover } from '../../lib/maildrop/recovery.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY } from '../support/mailbox.js';
 import { type DiskOptions, MemoryDisk } from './memory-disk.js';
