@@ -6,44 +6,26 @@
  *
  * usage: node bench/guessing.mjs [--smoke] [SECONDS]   (after npm run build)
  */
-import { spawn } from 'node:child_process';
 import { once, setMaxListeners } from 'node:events';
-import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { linuxHost } from '../dist/lib/host/linux.js';
+import { amount, withLoginServers } from './login-server.mjs';
 
-const PROGRAM = new URL('../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
-const NOBODY = 65534;
 const PASSWORD = 'correct horse';
 const GUESSERS = 50;
 /** Milliseconds from one connection of a guesser to its next, at least. */
 const PACE = 500;
 
-const args = process.argv.slice(2);
-const smoke = args.includes('--smoke');
-const seconds = Number(args.find(arg => arg !== '--smoke') ?? (smoke ? '1' : '20'));
-const root = mkdtempSync(join(tmpdir(), 'mbox-pop3d-bench-'));
-let child;
-try {
-  await main();
-} finally {
-  child?.kill('SIGKILL');
-  rmSync(root, { recursive: true, force: true });
+const seconds = amount(20, 1);
+await withLoginServers(users, async start => measure(await start(['--auth-cache', '0'])));
+
+async function users(uid) {
+  const hash = await linuxHost.crypt(Buffer.from(PASSWORD), '$6$abcdefghijklmnop$');
+  return ['good', 'victim'].map(user => `${user}:${hash}:${uid}:${uid}\n`);
 }
 
-async function main() {
-  const isRoot = process.geteuid() === 0;
-  const uid = isRoot ? NOBODY : process.geteuid();
-  const hash = await linuxHost.crypt(Buffer.from(PASSWORD), '$6$abcdefghijklmnop$');
-  const users = join(root, 'users');
-  writeFileSync(users, ['good', 'victim'].map(user => `${user}:${hash}:${uid}:${uid}\n`).join(''));
-  mkdirSync(join(root, 'spool'));
-  for (const path of isRoot ? [root, users, join(root, 'spool')] : []) chownSync(path, uid, uid);
-  const port = await start(users, isRoot);
+async function measure(port) {
   const times = { alone: [], beside: [] };
   const guesses = { count: 0, connections: 0 };
   await logInFor(port, seconds / 4, []); // Warm.
@@ -102,15 +84,4 @@ async function guess(port, i, guesses, signal) {
     signal.removeEventListener('abort', stop);
     await next;
   }
-}
-
-async function start(users, isRoot) {
-  const flags = ['--users', users, '--spool', join(root, 'spool'), '--state-dir', join(root, 'state')];
-  const ids = isRoot ? ['--user', 'nobody', '--group', 'nogroup'] : [];
-  const more = ['--auth-cache', '0', '--log-level', 'error', '--listen', '127.0.0.1:0'];
-  child = spawn(process.execPath, [PROGRAM, 'serve', ...flags, ...ids, ...more], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [ready] = await once(createInterface({ input: child.stdout }), 'line');
-  return Number(/:(\d+)$/.exec(ready)[1]);
 }

@@ -6,39 +6,24 @@
  *
  * usage: node bench/login-timing.mjs [--smoke] [TRIES]   (after npm run build)
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { linuxHost } from '../dist/lib/host/linux.js';
+import { amount, withLoginServers } from './login-server.mjs';
 
-const PROGRAM = new URL('../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
-const NOBODY = 65534;
 const PASSWORD = 'correct horse';
 /** At a time; fewer than make the hashing queue longer than the delay. */
 const CLIENTS = 10;
 
-const args = process.argv.slice(2);
-const smoke = args.includes('--smoke');
-const tries = Number(args.find(arg => arg !== '--smoke') ?? (smoke ? '50' : '2000'));
-const root = mkdtempSync(join(tmpdir(), 'mbox-pop3d-bench-'));
-let child;
-try {
-  await main();
-} finally {
-  child?.kill('SIGKILL');
-  rmSync(root, { recursive: true, force: true });
-}
+const tries = amount(2000, 50);
+await withLoginServers(users, async start => {
+  // The waits for a guesser are the same for all, and would be all there is to see.
+  report(await measure(await start(['--max-failure-delay', '0', '--deny-users', 'denied'])));
+});
 
-async function main() {
-  const isRoot = process.geteuid() === 0;
-  const uid = isRoot ? NOBODY : process.geteuid();
+async function users(uid) {
   const hash = await linuxHost.crypt(Buffer.from(PASSWORD), '$y$j9T$abcdefghijklmnop$');
   const line = (user, field, extra = '') => `${user}:${field}:${uid}:${uid}::::${extra}\n`;
-  const users = join(root, 'users');
   const others = Array.from({ length: 20 }, (_, i) => line(`user${i}`, hash));
   const named = [
     line('known', hash),
@@ -46,11 +31,10 @@ async function main() {
     line('nopop', hash, 'pop3=no'),
     line('denied', hash),
   ];
-  writeFileSync(users, [...others, ...named].join(''));
-  mkdirSync(join(root, 'spool'));
-  for (const path of isRoot ? [root, users, join(root, 'spool')] : []) chownSync(path, uid, uid);
-  const port = await start(users, isRoot);
+  return [...others, ...named];
+}
 
+async function measure(port) {
   // Right passwords where the account is what stands in the way.
   const kinds = [
     ['unknown user', 'nobody-there', 'wrong'],
@@ -70,7 +54,7 @@ async function main() {
       }
     }),
   );
-  report(kinds);
+  return kinds;
 }
 
 function report(kinds) {
@@ -108,25 +92,4 @@ async function tryOnce(port, user, password) {
   const time = performance.now() - began;
   socket.end('QUIT\r\n');
   return { time, reply };
-}
-
-async function start(users, isRoot) {
-  const flags = [
-    '--users',
-    users,
-    '--spool',
-    join(root, 'spool'),
-    '--state-dir',
-    join(root, 'state'),
-    '--log-level',
-    'error',
-  ];
-  const ids = isRoot ? ['--user', 'nobody', '--group', 'nogroup'] : [];
-  // Their waits for a guesser are the same for all, and would be all there is to see.
-  const limits = ['--max-failure-delay', '0', '--deny-users', 'denied', '--listen', '127.0.0.1:0'];
-  child = spawn(process.execPath, [PROGRAM, 'serve', ...flags, ...ids, ...limits], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [ready] = await once(createInterface({ input: child.stdout }), 'line');
-  return Number(/:(\d+)$/.exec(ready)[1]);
 }

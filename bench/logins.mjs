@@ -5,17 +5,11 @@
  *
  * usage: node bench/logins.mjs [--smoke] [SECONDS]   (after npm run build)
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { linuxHost } from '../dist/lib/host/linux.js';
+import { amount, withLoginServers } from './login-server.mjs';
 
-const PROGRAM = new URL('../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
-const NOBODY = 65534;
 const CLIENTS = 8;
 const ROUNDS = 3;
 const PASSWORD = 'correct horse';
@@ -31,56 +25,35 @@ const KINDS = [
   ['{PLAIN}', `{PLAIN}${PASSWORD}`],
 ];
 
-const args = process.argv.slice(2);
-const smoke = args.includes('--smoke');
-const seconds = Number(args.find(arg => arg !== '--smoke') ?? (smoke ? '0.1' : '3'));
-const root = mkdtempSync(join(tmpdir(), 'mbox-pop3d-bench-'));
-const servers = [];
-try {
-  await main();
-} finally {
-  for (const { child } of servers) child.kill('SIGKILL');
-  rmSync(root, { recursive: true, force: true });
-}
+const seconds = amount(3, 0.1);
+await withLoginServers(users, async start => {
+  const ports = [];
+  for (const cache of ['0', '900']) ports.push(await start(['--auth-cache', cache]));
+  await measure(ports);
+});
 
-async function main() {
-  const isRoot = process.geteuid() === 0;
-  const uid = isRoot ? NOBODY : process.geteuid();
+async function users(uid) {
   const lines = [];
   for (const [kind, [, stored]] of KINDS.entries()) {
     const hash = stored.startsWith('{') ? stored : await linuxHost.crypt(Buffer.from(PASSWORD), stored);
     for (let n = 0; n < CLIENTS; n++) lines.push(`user${kind}-${n}:${hash}:${uid}:${uid}\n`);
   }
-  const users = join(root, 'users');
-  writeFileSync(users, lines.join(''));
-  mkdirSync(join(root, 'spool'));
-  for (const path of isRoot ? [root, users, join(root, 'spool')] : []) chownSync(path, uid, uid);
-  for (const cache of ['0', '900']) servers.push(await startServer(cache, users, isRoot));
+  return lines;
+}
 
+async function measure(ports) {
   console.log('| hash | logins/s without cache | with | ratio |\n|---|---:|---:|---:|');
   for (const [kind, [name]] of KINDS.entries()) {
     const logins = [0, 0];
-    for (const { port } of servers) await session(port, `user${kind}-0`);
+    for (const port of ports) await session(port, `user${kind}-0`);
     for (let round = 0; round < ROUNDS; round++) {
-      for (const [i, { port }] of servers.entries()) logins[i] += await countLogins(port, kind);
+      for (const [i, port] of ports.entries()) logins[i] += await countLogins(port, kind);
     }
     const [without, cached] = logins.map(count => count / (ROUNDS * seconds));
     console.log(
       `| ${name} | ${without.toFixed(0)} | ${cached.toFixed(0)} | ${(cached / without).toFixed(1)} |`,
     );
   }
-}
-
-async function startServer(cache, users, isRoot) {
-  const state = join(root, `state-${cache}`);
-  const identity = isRoot ? ['--user', 'nobody', '--group', 'nogroup'] : [];
-  const flags = ['--listen', '127.0.0.1:0', '--spool', join(root, 'spool'), '--users', users];
-  const limits = ['--auth-cache', cache, '--state-dir', state, '--log-level', 'error'];
-  const child = spawn(process.execPath, [PROGRAM, 'serve', ...flags, ...limits, ...identity], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const [line] = await once(createInterface(child.stdout), 'line');
-  return { child, port: Number(/:([0-9]+)$/.exec(line)[1]) };
 }
 
 /** Sessions that all clients together finish in the time. */
