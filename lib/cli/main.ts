@@ -3,7 +3,6 @@
  * stderr and an exit code of sysexits(3).
  */
 import { readFileSync } from 'node:fs';
-import yargs from 'yargs';
 import { DELIVER_OPTIONS, fromEnvironment, OPTIONS, type OptionRow } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import { packageFile } from './package.js';
@@ -60,7 +59,7 @@ type YargsRows = Record<string, OptionRow & { requiresArg: boolean }>;
 /** Runs one command; sets the exit code. */
 export async function main(args: readonly string[]): Promise<void> {
   try {
-    await parser(args).parseAsync();
+    await (await parser(args)).parseAsync();
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`mbox-pop3d: ${error.message}\n`);
@@ -68,7 +67,9 @@ export async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-function parser(args: readonly string[]) {
+async function parser(args: readonly string[]) {
+  // Not by a static import: the bundle is CommonJS, yargs is not.
+  const { default: yargs } = await import('yargs');
   const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string };
   return yargs([...args])
     .scriptName('mbox-pop3d')

@@ -89,7 +89,7 @@ test('one connection: these modules, koffi, and nothing else before the login', 
 
   const loaded = modulesIn(coverage);
   const dist = new URL('dist/', `file://${ROOT}`).href;
-  const ours = loaded.filter(url => url.startsWith(dist)).map(url => url.slice(dist.length, -'.js'.length));
+  const ours = loaded.filter(url => url.startsWith(dist)).flatMap(modulesOf);
   expect(ours.sort()).toEqual(OURS);
   const packages = loaded.filter(url => url.includes('/node_modules/'));
   expect(new Set(packages.map(packageOf))).toEqual(
@@ -108,6 +108,14 @@ function modulesIn(coverage: string): string[] {
     const report: { result: { url: string }[] } = JSON.parse(readFileSync(join(coverage, name), 'utf8'));
     return report.result.map(({ url }) => url);
   });
+}
+
+/** Of a file of the bundle: the modules it was made of, as it says itself. */
+function modulesOf(url: string): string[] {
+  const [, list = ''] =
+    /^\/\/ Made by build\/bundle.mjs of (.*)$/m.exec(readFileSync(new URL(url), 'utf8')) ?? [];
+  expect(list, url).not.toBe('');
+  return [...list.matchAll(/(\S+)\.ts/g)].map(match => match[1]!);
 }
 
 function packageOf(url: string): string {

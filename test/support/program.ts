@@ -4,13 +4,25 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 
 export const IS_ROOT = process.geteuid!() === 0;
 
-const PROGRAM = new URL('../../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
+const ROOT = new URL('../../', import.meta.url).pathname;
+const PROGRAM = join(ROOT, 'dist/bin/mbox-pop3d.js');
 if (!existsSync(PROGRAM)) throw new Error(`no ${PROGRAM}: npm run build`);
+// It is a bundle: tsc alone does not make it.
+const stale = newerThan(statSync(PROGRAM).mtimeMs);
+if (stale !== undefined) throw new Error(`${stale} is newer than ${PROGRAM}: npm run build`);
+
+function newerThan(time: number): string | undefined {
+  const sources = ['bin', 'lib'].flatMap(dir =>
+    readdirSync(join(ROOT, dir), { recursive: true, encoding: 'utf8' }).map(name => join(dir, name)),
+  );
+  return sources.find(name => name.endsWith('.ts') && statSync(join(ROOT, name)).mtimeMs > time);
+}
 
 export interface RunOptions {
   /** Added to a small environment of its own, not to ours. */
