@@ -1,0 +1,98 @@
+/**
+ * RETR of everything, in MB/s on the wire and CPU time of the server: one command at a time and 32 in flight, from
+ * ordinary sockets; and one at a time from a client that acknowledges at once, so that servers without TCP_NODELAY do
+ * not wait for it. Beside them a server that sends prepared answers by sendfile(2), with the same client.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { inSession, openAndQuit } from '../clients.mjs';
+import { cpuTime } from '../processes.mjs';
+import { inRound, inTurns, placeFor, withServers } from '../running.mjs';
+
+const LIMIT = 'sendfile';
+/** Octets without which CPU time, counted in hundredths of a second, says nothing. */
+const FOR_CPU = 20e6;
+
+export async function retr(bench) {
+  const { user, mailbox, name } = bench.mailboxes.find(({ main }) => main);
+  const ways = [
+    { how: 'one at a time', depth: 1, targets: [{ against: 'best', least: 1 }] },
+    { how: '32 in flight', depth: 32, targets: [{ against: 'best', least: 1.25 }] },
+    { how: 'one at a time, acknowledged at once', depth: 1, flags: ['quickack'] },
+  ].map(way => ({
+    ...way,
+    speed: bench.table.row(`RETR ${way.how}, ${name}`, 'MB/s', {
+      better: 'more',
+      digits: 0,
+      limit: LIMIT,
+      targets: way.targets,
+    }),
+    cpu: bench.table.row(`server CPU, RETR ${way.how}`, 'ms/100 MB', {
+      digits: 0,
+      limit: LIMIT,
+      targets: [{ against: 'best', most: 1.5 }],
+    }),
+  }));
+  await withServers(bench, ways[0].speed, async servers => {
+    placeFor(bench, servers, mailbox(), user);
+    const limit = await startSendfile(bench, mailbox());
+    try {
+      for (const server of servers)
+        await bench.table.attempt(ways[0].speed, server.name, () => openAndQuit(bench, server, user));
+      for (let round = 0; round < Math.min(bench.rounds, 3); round++)
+        for (const way of ways)
+          await inTurns(bench, way.speed, [...inRound(servers, round), limit], 1, server =>
+            retrieve(bench, server, user, way),
+          );
+    } finally {
+      limit.child.kill('SIGKILL');
+    }
+  });
+}
+
+async function retrieve(bench, server, user, { depth, speed, cpu, flags = [] }) {
+  await inSession(
+    bench,
+    server,
+    user,
+    async next => {
+      const before = cpuTime(server.pid);
+      const { ms, octets } = await next(`all RETR ${depth} ${bench.mostMs}`);
+      const used = cpuTime(server.pid) - before;
+      const [rate, each] = [octets / 1e3 / ms, (used / octets) * 1e8];
+      if (server.name === LIMIT) speed.limits.push(rate);
+      else speed.add(server.name, rate);
+      if (octets >= FOR_CPU && server.name === LIMIT) cpu.limits.push(each);
+      else if (octets >= FOR_CPU) cpu.add(server.name, each);
+      await next('quit');
+    },
+    ...flags,
+  );
+}
+
+async function startSendfile({ site, tools }, mailbox) {
+  const [answers, index] = ['answers', 'index'].map(name => join(site.root, 'masters', name));
+  writeAnswers(mailbox, answers, index);
+  const child = spawn(tools.limits, ['sendfile', answers, index], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = await once(createInterface({ input: child.stdout }), 'line');
+  return { name: LIMIT, child, pid: child.pid, port: Number(/:(\d+)$/.exec(line)[1]) };
+}
+
+/** The replies to RETR as they go over the wire, and where each ends. */
+function writeAnswers({ path, starts, octets }, answers, index) {
+  const mail = readFileSync(path);
+  const fd = openSync(answers, 'w');
+  const ends = new BigUint64Array(starts.length);
+  let end = 0;
+  for (const [n, start] of starts.entries()) {
+    const text = mail.toString('latin1', mail.indexOf(10, start) + 1, (starts[n + 1] ?? octets) - 1);
+    const wire = text.replaceAll('\n', '\r\n').replaceAll('\r\n.', '\r\n..');
+    end += writeSync(fd, Buffer.from(`+OK\r\n${wire}.\r\n`, 'latin1'));
+    ends[n] = BigInt(end);
+  }
+  closeSync(fd);
+  writeFileSync(index, ends);
+}
