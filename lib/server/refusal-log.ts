@@ -1,39 +1,54 @@
 /**
- * Refused connections in the log: a flood of them costs a few lines, and their number (failure-checks C67).
+ * What those can make us write who have not logged in: a flood of refused connections, failed handshakes or
+ * ends without a login costs a few lines, and their number, so that it neither fills a disk nor hides the rest
+ * (failure-checks C67). Refused logins are not among them: they take their time, and fail2ban wants each.
  *
- * Invariant: of a window at most `LINES` lines and a sum are written, and no more than that is remembered.
+ * Invariant: of a window and an event at most `LINES` lines and a sum are written, and no more is remembered.
  */
 import type { Fields, Level, Log } from '../log.js';
 
-/** Lines of one window, each for another address, event and reason. */
+/** Lines of one event in one window, each for another address and reason. */
 export const LINES = 10;
 /** How long a window is, in ms. */
 export const WINDOW = 10_000;
 
-export class RefusalLog {
-  readonly #written = new Set<string>();
-  #more = 0;
+interface Written {
+  readonly keys: Set<string>;
+  more: number;
+}
+
+export class RefusalLog implements Log {
+  /** By event, of which there are few: none is a client's. */
+  readonly #events = new Map<string, Written>();
   #window: NodeJS.Timeout | undefined;
 
   constructor(private readonly log: Log) {}
 
-  write(level: Level, who: string, event: string, fields: Fields & { readonly reason: string }): void {
-    this.#window ??= setTimeout(() => this.close(), WINDOW).unref();
-    const key = `${event} ${who} ${fields.reason}`;
-    if (this.#written.has(key) || this.#written.size >= LINES) {
-      this.#more++;
+  write(level: Level, who: string, event: string, fields: Fields = {}): void {
+    // For who asks for all of it.
+    if (level === 'debug') {
+      this.log.write(level, who, event, fields);
       return;
     }
-    this.#written.add(key);
+    this.#window ??= setTimeout(() => this.close(), WINDOW).unref();
+    const written = this.#events.get(event) ?? { keys: new Set(), more: 0 };
+    this.#events.set(event, written);
+    const key = `${who} ${fields.reason}`;
+    if (written.keys.has(key) || written.keys.size >= LINES) {
+      written.more++;
+      return;
+    }
+    written.keys.add(key);
     this.log.write(level, who, event, fields);
   }
 
-  /** Ends the window: writes how many were left out. */
+  /** Ends the window: writes how many were left out of each event. */
   close(): void {
     clearTimeout(this.#window);
     this.#window = undefined;
-    this.#written.clear();
-    if (this.#more > 0) this.log.write('warn', '-', 'refused-more', { connections: this.#more });
-    this.#more = 0;
+    for (const [of, { more }] of this.#events) {
+      if (more > 0) this.log.write('warn', '-', 'refused-more', { of, connections: more });
+    }
+    this.#events.clear();
   }
 }

@@ -14,10 +14,16 @@ export class SessionLog {
   constructor(
     private readonly sink: Log,
     private readonly address: string,
+    private readonly strangers: Log = sink,
   ) {}
 
   write(level: Level, event: string, fields: Fields): void {
     this.sink.write(level, this.address, event, fields);
+  }
+
+  /** The same, of somebody who has not logged in, and may do it as often as he likes. */
+  ofStranger(level: Level, event: string, fields: Fields): void {
+    this.strangers.write(level, this.address, event, fields);
   }
 
   /** Counts a message that was sent to its end. */
@@ -35,7 +41,7 @@ export class SessionLog {
   noLogin(reason: Reason): void {
     // A handshake that failed has a line of its own.
     const ordinary = ['quit', 'closed', 'shutdown', 'tls-failed'].includes(reason);
-    this.write(ordinary ? 'debug' : 'info', 'no-login', { reason, seconds: this.seconds() });
+    this.ofStranger(ordinary ? 'debug' : 'info', 'no-login', { reason, seconds: this.seconds() });
   }
 
   /** @param left messages in the maildrop after the session; `deleted` are those UPDATE removed */

@@ -9,6 +9,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { AuthenticationFailed, BadRequest, Disconnected, HandshakeFailed, Unavailable } from '../errors.js';
+import type { Log } from '../log.js';
 import { type Authorization, authorization, type Credentials } from '../pop3/authorization.js';
 import { dispatch } from '../pop3/command.js';
 import type { Account, Maildrop, Peer } from '../pop3/ports.js';
@@ -43,18 +44,26 @@ const SILENT: ReadonlySet<Reason> = new Set([
   'tls-failed',
 ]);
 
+/** What a transport may add. */
+export interface ServeOptions {
+  /** Shutdown: no further command is run; a reply that is being sent, and UPDATE, finish. */
+  readonly signal?: AbortSignal;
+  /** What there is of TLS; without it there is none. */
+  readonly tls?: TlsOffer | undefined;
+  /** Takes what a client can have us write without a login, as often as it likes. Default: the log. */
+  readonly strangers?: Log;
+}
+
 /**
  * Serves one client until the connection is over and everything it held is released.
  * @param stream made by a transport; it is ended here. To end a session hard, destroy it.
- * @param options.tls what there is of TLS; without it there is none
- * @param options.signal shutdown: no further command is run; a reply that is being sent, and UPDATE, finish
  * @returns never rejects for anything a client, a mailbox or an authenticator does
  */
 export async function serve(
   stream: Duplex,
   peer: Peer,
   services: SessionServices,
-  options: { signal?: AbortSignal; tls?: TlsOffer | undefined } = {},
+  options: ServeOptions = {},
 ): Promise<void> {
   const connection = new Connection(stream, patienceOf(services.settings), services.askKernel);
   const stop = () => connection.stop();
@@ -65,7 +74,7 @@ export async function serve(
     options.signal.addEventListener('abort', stop, { once: true });
   }
   try {
-    await new Session(connection, peer, services, options.tls).run();
+    await new Session(connection, peer, services, options).run();
   } finally {
     options.signal?.removeEventListener('abort', stop);
   }
@@ -89,6 +98,7 @@ class Session {
   private readonly log: SessionLog;
   private readonly wire: Wire;
   private readonly greeting: Greeting;
+  private readonly tls: TlsOffer | undefined;
   private state: Authorization | Transaction;
   private account: Account | undefined;
   /** Ours to release from the moment it is open. */
@@ -110,10 +120,11 @@ class Session {
     private readonly connection: Connection,
     private readonly peer: Peer,
     private readonly services: SessionServices,
-    private readonly tls: TlsOffer | undefined,
+    { tls, strangers }: ServeOptions,
   ) {
+    this.tls = tls;
     this.output = new Output(connection);
-    this.log = new SessionLog(services.log, peer.address);
+    this.log = new SessionLog(services.log, peer.address, strangers);
     this.greeting = greet(services.settings);
     this.wire = { connection, output: this.output, log: this.log };
     this.state = this.authorization(false);
@@ -197,7 +208,7 @@ class Session {
       // Our own deadline, or a shutdown, may be what ended it.
       if (ended === undefined || ended === 'closed') {
         this.reason = 'tls-failed';
-        this.log.write('info', 'tls-failed', { reason: error.message });
+        this.log.ofStranger('info', 'tls-failed', { reason: error.message });
       }
       throw new Disconnected(error.message);
     }
@@ -252,7 +263,7 @@ class Session {
 
   private proxyHeader(): Unavailable {
     const message = 'no PROXY header is taken from your address';
-    this.log.write('warn', 'proxy-refused', { reason: 'not in proxy-nets' });
+    this.log.ofStranger('warn', 'proxy-refused', { reason: 'not in proxy-nets' });
     return new Unavailable('SYS/PERM', message, { fatal: true });
   }
 
@@ -285,7 +296,9 @@ class Session {
   private badCommand(error: BadRequest, keyword: string): Reply {
     const { maxBadCommands, maxBadCommandsBeforeLogin } = this.services.settings;
     // With a code it is no mistake but a policy, and somebody will ask why.
-    this.log.write(error.code ? 'info' : 'debug', 'bad-command', { reason: error.message });
+    const level = error.code ? 'info' : 'debug';
+    if (this.opened) this.log.write(level, 'bad-command', { reason: error.message });
+    else this.log.ofStranger(level, 'bad-command', { reason: error.message });
     if (this.state.state === 'authorization' && !isPop3(keyword)) this.strangeWords++;
     const over = ++this.badCommands >= maxBadCommands || this.strangeWords >= maxBadCommandsBeforeLogin;
     if (!over) return err(error.message, { ...(error.code && { code: error.code }) });

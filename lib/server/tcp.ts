@@ -124,8 +124,9 @@ export class TcpServer {
       // Without a listener, an error of a socket nobody reads from would end the process.
       socket.on('error', () => socket.destroy());
       const accepted = { socket, tls: tlsOf(socket) };
-      if (this.#waiting) this.#waiting.push(accepted);
-      else this.#accept(accepted);
+      if (this.#waiting === undefined) this.#accept(accepted);
+      else if (this.#waiting.length < this.options.maxConnections) this.#waiting.push(accepted);
+      else this.#refuse(accepted, peerOf(socket), 'too many connections');
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -205,9 +206,9 @@ export class TcpServer {
 
   /** A connection from a front end: it counts for its client, not for the front end. */
   async #serveBehind(accepted: Accepted, proxy: Peer, place: Place): Promise<void> {
-    const { handshakeTimeout: timeout = 30_000, log } = this.options;
+    const { handshakeTimeout: timeout = 30_000 } = this.options;
     const { signal } = this.#draining;
-    const client = await clientBehind(accepted.socket, proxy, { timeout, signal, log });
+    const client = await clientBehind(accepted.socket, proxy, { timeout, signal, log: this.#refusals });
     if (client) await this.#serve(accepted, client, place);
   }
 
@@ -215,15 +216,22 @@ export class TcpServer {
     const { socket, tls } = accepted;
     const refused = place.countFor(peer.address);
     if (refused !== undefined) this.#refuse(accepted, peer, refused);
-    else await serve(socket, peer, this.options.services, { signal: this.#draining.signal, tls });
+    else {
+      const options = { signal: this.#draining.signal, tls, strangers: this.#refusals };
+      await serve(socket, peer, this.options.services, options);
+    }
   }
 
-  /** Says why and closes, without reading, so that a flood costs one packet each. */
+  /**
+   * Says why and closes, without reading, so that a flood costs one packet each; and at once, or those of the same
+   * turn would have all descriptors together.
+   */
   #refuse({ socket, tls }: Accepted, { address, via }: Peer, reason: string): void {
     this.#refusals.write('warn', address, 'refused', { reason, via });
     // A client that expects TLS could make nothing of it.
     const line = tls?.implicit ? '' : `-ERR [SYS/TEMP] ${reason}, try again later\r\n`;
-    socket.end(line, () => socket.destroy());
+    if (line !== '') socket.write(line);
+    socket.destroy();
   }
 }
 

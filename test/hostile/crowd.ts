@@ -22,7 +22,7 @@ export class Crowd {
   static async open(port: number, size: number, options: { reading?: boolean } = {}): Promise<Crowd> {
     const crowd = new Crowd();
     onTestFinished(() => {
-      for (const socket of crowd.#sockets) socket.destroy();
+      crowd.leave();
     });
     while (crowd.#sockets.length < size) {
       const next = Math.min(AT_ONCE, size - crowd.#sockets.length);
@@ -61,6 +61,11 @@ export class Crowd {
   /** Each that is left sends this. */
   send(octets: (n: number) => string | Buffer): void {
     for (const [n, socket] of this.#sockets.entries()) if (socket.writable) socket.write(octets(n), 'latin1');
+  }
+
+  /** All go. */
+  leave(): void {
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   /** Waits until the server has ended all. @param every called again and again meanwhile, each `ms` */

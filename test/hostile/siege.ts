@@ -121,6 +121,27 @@ export async function expectLogged(server: Running, pattern: RegExp, times: numb
   expect(count(server, pattern)).toBe(times);
 }
 
+/**
+ * Waits until the log has told of so many events, in lines or in the sum of those that have none; more are a
+ * failure.
+ * @param reason of those that have a line
+ */
+export async function expectEnds(
+  server: Running,
+  event: string,
+  reason: string,
+  times: number,
+): Promise<void> {
+  const told = () => {
+    const sums = server.stderr().matchAll(new RegExp(` refused-more of=${event} connections=(\\d+)`, 'g'));
+    const lines = count(server, new RegExp(` ${event} reason=`, 'g'));
+    return [...sums].reduce((sum, [, more]) => sum + Number(more), lines);
+  };
+  await server.until(() => told() >= times);
+  expect(told()).toBe(times);
+  expect(count(server, new RegExp(` ${event} reason=(?!${reason})`, 'g'))).toBe(0);
+}
+
 /** Octets that lie at the server's end of a connection over 127.0.0.0/8 and that it has not read (proc_net_tcp(5)). */
 export function unread(port: number, clientPort: number): number {
   const hex = (number: number) => number.toString(16).toUpperCase().padStart(4, '0');

@@ -11,8 +11,11 @@ import { StaticUsers } from '../../lib/auth/static-users.js';
 import { LIBRARY_DEFAULTS } from '../../lib/config.js';
 import { loadHost } from '../../lib/host/load.js';
 import { formatLine, type Log } from '../../lib/log.js';
+import type { TlsOffer } from '../../lib/server/session.js';
 import { TcpServer } from '../../lib/server/tcp.js';
 import { createServices, effectiveUid, type SessionConfig } from '../../lib/services.js';
+import { Certificates } from '../../lib/tls/certificates.js';
+import { type CertificateName, pairOf } from './tls/certificates.js';
 
 /** Where a server keeps its things. */
 export interface Places {
@@ -22,11 +25,20 @@ export interface Places {
 }
 
 export type RealOptions = Partial<
-  Omit<SessionConfig, keyof Places> & { maxConnections: number; maxConnectionsPerAddress: number }
+  Omit<SessionConfig, keyof Places> & {
+    maxConnections: number;
+    maxConnectionsPerAddress: number;
+    /** Another port, `tlsPort`, has TLS from the first octet, with this certificate. */
+    certificate: CertificateName;
+    /** In ms. */
+    handshakeTimeout: number;
+  }
 >;
 
 export interface RealServer extends Places {
   readonly port: number;
+  /** 0 without a certificate. */
+  readonly tlsPort: number;
   readonly tcp: TcpServer;
   /** Every line of the log, with its level in front. */
   readonly logged: string[];
@@ -72,7 +84,9 @@ export async function startReal(
     maxConnectionsPerAddress = LIBRARY_DEFAULTS.maxConnectionsPerAddress,
   } = options;
   const tcp = new TcpServer({ services, log, maxConnections, maxConnectionsPerAddress });
-  const [bound] = await tcp.listen([{ host: '127.0.0.1', port: 0 }]);
+  const here = { host: '127.0.0.1', port: 0 };
+  const tls = options.certificate && implicitTls(options.certificate, log, options.handshakeTimeout);
+  const [bound, secure] = await tcp.listen([here, ...(tls ? [{ ...here, tls }] : [])]);
   tcp.start();
   let closed: Promise<void> | undefined;
   const close = () => {
@@ -80,5 +94,20 @@ export async function startReal(
     return closed;
   };
   onTestFinished(close);
-  return { ...places, port: bound!.port, tcp, logged, close };
+  return { ...places, port: bound!.port, tlsPort: secure?.port ?? 0, tcp, logged, close };
+}
+
+function implicitTls(
+  name: CertificateName,
+  log: Log,
+  handshakeTimeout: number = LIBRARY_DEFAULTS.handshakeTimeout,
+): TlsOffer {
+  const { tlsMin } = LIBRARY_DEFAULTS;
+  const certificates = new Certificates({
+    pairs: [pairOf(name)],
+    minVersions: [tlsMin],
+    handshakeTimeout,
+    log,
+  });
+  return { implicit: true, ready: async () => {}, start: stream => certificates.start(stream, tlsMin) };
 }

@@ -20,7 +20,7 @@ test('one line for an address, then how many more; the next window begins afresh
   for (let i = 0; i < 1000; i++) refuse('192.0.2.1');
   expect(lines).toEqual(['warn 192.0.2.1 refused reason=many']);
   vi.advanceTimersByTime(WINDOW);
-  expect(lines.slice(1)).toEqual(['warn - refused-more connections=999']);
+  expect(lines.slice(1)).toEqual(['warn - refused-more of=refused connections=999']);
   refuse('192.0.2.1');
   expect(lines.slice(2)).toEqual(['warn 192.0.2.1 refused reason=many']);
   vi.advanceTimersByTime(WINDOW);
@@ -36,5 +36,18 @@ test.each([
   for (let i = 0; i < addresses; i++) refuse(`192.0.2.${i}`);
   expect(lines.length).toBe(addresses - more);
   log.close();
-  expect(lines.slice(addresses - more)).toEqual(more ? [`warn - refused-more connections=${more}`] : []);
+  expect(lines.slice(addresses - more)).toEqual(
+    more ? [`warn - refused-more of=refused connections=${more}`] : [],
+  );
+});
+
+test('one event does not hide another, and what is only for who asks is not counted', () => {
+  const { log, lines, refuse } = start();
+  for (let i = 0; i < 100; i++) log.write('info', `192.0.2.${i}`, 'tls-failed', { reason: 'timeout' });
+  refuse('192.0.2.1');
+  expect(lines.at(-1)).toBe('warn 192.0.2.1 refused reason=many');
+  for (let i = 0; i < 50; i++) log.write('debug', '192.0.2.1', 'no-login', { reason: 'closed' });
+  expect(lines.length).toBe(LINES + 1 + 50);
+  log.close();
+  expect(lines.slice(LINES + 51)).toEqual(['warn - refused-more of=tls-failed connections=90']);
 });
