@@ -16,6 +16,10 @@ import type { CertificateFiles } from './tls/pem-files.js';
 export const AUTH_BACKENDS = ['users', 'system', 'pam', 'saslauthd', 'checkpassword'] as const;
 export type AuthBackend = (typeof AUTH_BACKENDS)[number];
 
+/** With what mailboxes are read: `wasm` insists on the fast way, `auto` does without where it must. */
+export const KERNELS = ['auto', 'wasm', 'typescript'] as const;
+export type KernelChoice = (typeof KERNELS)[number];
+
 /** The least version of TLS, as the sysadmin writes it, and as OpenSSL calls it. */
 const TLS_VERSIONS: ReadonlyMap<string, SecureVersion> = new Map([
   ['1.0', 'TLSv1'],
@@ -99,6 +103,7 @@ export interface Settings {
   readonly last: boolean;
   readonly plaintext: Plaintext;
   readonly saslMechanisms: 'auto' | readonly Mechanism[];
+  readonly kernel: KernelChoice;
   readonly logLevel: Level;
 }
 
@@ -268,6 +273,11 @@ export const OPTIONS = {
     default: 'auto',
   },
   last: { type: 'boolean', describe: 'offer LAST (RFC 1081)', default: false },
+  kernel: {
+    type: 'string',
+    describe: `how mailboxes are gone through: ${KERNELS.join(', ')}`,
+    default: 'auto',
+  },
   'log-level': { type: 'string', describe: 'error, warn, info or debug', default: 'info' },
 } as const satisfies Record<string, OptionRow>;
 
@@ -354,6 +364,7 @@ export function settingsFrom(raw: RawOptions): Settings {
     last: flag(raw, 'last'),
     plaintext: plaintext(raw),
     saslMechanisms: saslMechanisms(raw),
+    kernel: kernel(raw),
     logLevel: logLevel(raw),
   };
 }
@@ -551,6 +562,15 @@ function saslMechanisms(raw: RawOptions): 'auto' | Mechanism[] {
   });
 }
 
+function kernel(raw: RawOptions): KernelChoice {
+  const value = required(raw, 'kernel');
+  const choice = KERNELS.find(name => name === value);
+  if (choice === undefined) {
+    throw new UsageError(`--kernel ${value}: choose of ${KERNELS.join(', ')}`, EX.USAGE);
+  }
+  return choice;
+}
+
 function logLevel(raw: RawOptions): Level {
   const value = required(raw, 'log-level');
   if (value === 'error' || value === 'warn' || value === 'info' || value === 'debug') return value;
@@ -579,6 +599,7 @@ export const LIBRARY_DEFAULTS = {
   last: false,
   plaintext: 'always',
   saslMechanisms: 'auto',
+  kernel: 'auto',
   maxConnections: 10_000,
   maxConnectionsPerAddress: 10_000,
   maxBadCommands: 20,

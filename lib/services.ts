@@ -3,10 +3,12 @@
  * A front door makes a `TcpServer`, or serves one stream, with what this returns.
  */
 import { hostname } from 'node:os';
-import type { Settings } from './config.js';
+import type { KernelChoice, Settings } from './config.js';
+import { EX, UsageError } from './errors.js';
 import type { Host } from './host/host.js';
 import type { Log } from './log.js';
 import type { MaildropDeps, MaildropSettings, Spool } from './maildrop/open.js';
+import type { Kernel } from './mbox/kernel/kernel.js';
 import { Networks } from './networks.js';
 import type { Account, Authenticator } from './pop3/ports.js';
 import { KeyedLimit } from './server/limits.js';
@@ -40,7 +42,7 @@ export type SessionConfig = Omit<
 >;
 
 /** What the spool itself needs of them. */
-export type SpoolConfig = Omit<MaildropSettings, 'ownerOf'>;
+export type SpoolConfig = Omit<MaildropSettings, 'ownerOf'> & Pick<Settings, 'kernel'>;
 
 export interface Parts {
   readonly host: Host;
@@ -54,13 +56,31 @@ export interface Parts {
   readonly asSpoolGroup?: MaildropDeps['asSpoolGroup'];
 }
 
-/** The mail spool by itself. It is loaded when first needed: a greeting does without. */
+/**
+ * The kernel of this process, if it is wanted and to be had (`--kernel`).
+ * @throws UsageError when it must be had
+ */
+export async function kernelFor(choice: KernelChoice, log: Log): Promise<Kernel | undefined> {
+  if (choice === 'typescript') return undefined;
+  const { Kernel, loadKernel } = await import('./mbox/kernel/kernel.js');
+  const kernel = loadKernel();
+  if (kernel instanceof Kernel) return kernel;
+  if (choice === 'wasm') throw new UsageError(`--kernel wasm: ${kernel.message}`, EX.UNAVAILABLE);
+  log.write('debug', '-', 'no-kernel', { reason: kernel.message });
+  return undefined;
+}
+
+/**
+ * The mail spool by itself. It is loaded when first needed: a greeting does without.
+ * @throws UsageError as `kernelFor`
+ */
 export async function createSpool(config: SpoolConfig, parts: Omit<Parts, 'authenticator'>): Promise<Spool> {
-  const [{ Spool }, { nodeIo }] = await Promise.all([
+  const [{ Spool }, { nodeIo }, kernel] = await Promise.all([
     import('./maildrop/open.js'),
     import('./maildrop/io.js'),
+    kernelFor(config.kernel, parts.log),
   ]);
-  return new Spool({ ...parts, io: nodeIo }, { ...config, ownerOf: parts.ownerOf });
+  return new Spool({ ...parts, io: nodeIo, kernel }, { ...config, ownerOf: parts.ownerOf });
 }
 
 export interface Services extends SessionServices {

@@ -22,7 +22,7 @@ import { EX, UsageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { loadHost } from '../host/load.js';
 import { TcpServer } from '../server/tcp.js';
-import { createServices, effectiveUid } from '../services.js';
+import { createServices, effectiveUid, kernelFor } from '../services.js';
 import { runUntilStopped, StopRequest } from './foreground.js';
 import { packageFile } from './package.js';
 import { listen } from './serve.js';
@@ -43,6 +43,7 @@ export async function demo(raw: RawOptions): Promise<void> {
     };
     const settings = settingsFrom({ ...raw, ...paths });
     const log = stderrLog(settings.logLevel);
+    if (settings.kernel === 'wasm') await kernelFor(settings.kernel, log);
     copyExamples(paths.spool, paths.users);
     mkdirSync(settings.runtimeDir, { recursive: true, mode: 0o700 });
     const { host, degraded } = await loadHost();

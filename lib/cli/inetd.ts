@@ -19,7 +19,7 @@ import { type Given, type GivenSocket, whatIsGiven } from '../server/given.js';
 import { peerOf } from '../server/peer.js';
 import { READ_AHEAD, RECEIVE_BUFFER } from '../server/received.js';
 import { type SessionServices, serve, type TlsOffer } from '../server/session.js';
-import { createServices, effectiveUid } from '../services.js';
+import { createServices, effectiveUid, kernelFor } from '../services.js';
 import { lazily, openBackends } from './authenticator.js';
 import { parseFlags } from './flags.js';
 import { mailboxOwner, PerUser } from './per-user.js';
@@ -117,6 +117,7 @@ async function serveOne(host: Host, log: Log, settings: Settings, client: Client
   const pairs = await readCertificates(settings);
   const offer = await connectionTls(settings, log, pairs, implicit);
   const identify = await identification(settings, log, socket);
+  if (settings.kernel === 'wasm') await kernelFor(settings.kernel, log);
   const { services, tls } = connectionServices(host, log, settings, offer);
   host.limitReceived(client.fd, RECEIVE_BUFFER);
   socket.setNoDelay(true);

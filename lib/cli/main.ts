@@ -29,6 +29,7 @@ const DEMO_OPTIONS = [
   'max-login-failures',
   'apop',
   'last',
+  'kernel',
   'log-level',
 ] as const satisfies (keyof typeof OPTIONS)[];
 

@@ -6,6 +6,7 @@
  */
 import { constants } from 'node:fs';
 import { errnoOf, Unavailable } from '../errors.js';
+import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { Scanner } from '../mbox/scanner.js';
 import { type FileStat, readFully, type SpoolIo } from './io.js';
@@ -33,6 +34,8 @@ export interface OpenOptions {
   readonly owner: number;
   /** Whether the file may be rewritten (else it is opened for reading only). */
   readonly writable: boolean;
+  /** Undefined for the twins in TypeScript. */
+  readonly kernel?: Kernel | undefined;
 }
 
 export class MailboxFile {
@@ -41,6 +44,7 @@ export class MailboxFile {
     readonly path: string,
     /** For locks, and for the rewrite. */
     readonly fd: number,
+    readonly kernel: Kernel | undefined,
   ) {}
 
   /**
@@ -61,7 +65,7 @@ export class MailboxFile {
     if (fd === undefined) return undefined;
     try {
       refuseUnlessMailbox(await io.fstat(fd), options.owner);
-      return new MailboxFile(io, path, fd);
+      return new MailboxFile(io, path, fd, options.kernel);
     } catch (error) {
       await io.close(fd);
       throw error;

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
+import type { Kernel } from '../mbox/kernel/kernel.js';
 import { NotMbox } from '../mbox/scanner.js';
 import type { Account, Holder, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
@@ -51,6 +52,8 @@ export interface MaildropDeps {
   readonly io: SpoolIo;
   readonly host: Host;
   readonly log: Log;
+  /** Undefined for the twins in TypeScript. */
+  readonly kernel?: Kernel | undefined;
   /** Told when the disk does not take what it was given: then this process should end. */
   readonly onDiskFailure?: (() => void) | undefined;
   /**
@@ -199,6 +202,7 @@ export class Spool {
     const { deps, settings } = this;
     return MailboxAccess.open(join(settings.spool, account.user), {
       io: deps.io,
+      kernel: deps.kernel,
       owner: settings.ownerOf(account),
       writable: !settings.readOnly,
       lockMailbox: this.#lockMailbox,

@@ -12,6 +12,7 @@ import { crc32 } from 'node:zlib';
 import { asBuffer, CR, findLf, LF } from './bytes.js';
 import { isFromLine, MAX_FROM_LINE } from './from-line.js';
 import { HeaderScan } from './header-scan.js';
+import type { Kernel } from './kernel/kernel.js';
 import { IndexBuilder, type MailboxIndex } from './mailbox-index.js';
 
 /** The first line that is not empty is no From_ line: this is no mailbox file. */
@@ -29,6 +30,9 @@ export class NotMbox extends Error {
 type State = 'boundary' | 'header' | 'body';
 
 const NEWLINE = Buffer.of(LF);
+
+/** Octets of a body for which a call of the kernel pays. */
+const KERNEL_MIN = 160;
 
 /** Longest line with its line end that can be a From_ line. */
 const MAX_HELD = MAX_FROM_LINE + 2;
@@ -59,6 +63,9 @@ export class Scanner {
   readonly #headerScan = new HeaderScan();
   /** Size of the file once it is known; octets from there on are not in it. */
   #size = Number.POSITIVE_INFINITY;
+
+  /** @param kernel goes through those octets that are pushed from its memory */
+  constructor(private readonly kernel?: Kernel) {}
 
   /** Takes the next octets. Throws NotMbox. */
   push(bytes: Uint8Array): void {
@@ -142,8 +149,36 @@ export class Scanner {
     return next;
   }
 
-  /** Lines up to and with the next empty one. */
+  /** Lines up to an empty one, not always the next: what begins after one that is passed by is no From_ line. */
   #scanBody(chunk: Buffer, at: number): number {
+    const address = chunk.length - at < KERNEL_MIN ? -1 : (this.kernel?.addressOf(chunk) ?? -1);
+    if (address < 0) return this.#scanLines(chunk, at);
+    const next = this.#scanFast(this.kernel!, chunk, address, at);
+    return this.#state === 'boundary' ? next : this.#scanLines(chunk, next);
+  }
+
+  /** Up to a line that may be a From_ line, or nearly to the end of the chunk. */
+  #scanFast(kernel: Kernel, chunk: Buffer, address: number, at: number): number {
+    const line = this.#line - this.#offset;
+    const octet = (i: number) => (i >= 0 ? chunk[i]! : this.#last);
+    const before = octet(at - 1) + (line === at - 1 ? LF << 8 : 0);
+    const next = kernel.exports.scanBody(address + at, address + chunk.length, before) - address;
+    this.#bare += kernel.result;
+    const lf = chunk.lastIndexOf(LF, next - 1);
+    if (lf < at) return next;
+    this.#line = this.#offset + lf + 1;
+    if (lf + 1 < next) return next;
+    const startsLine = (i: number) => i === line || (i > at && chunk[i - 1] === LF);
+    const empty = startsLine(lf) ? lf : octet(lf - 1) === CR && startsLine(lf - 1) ? lf - 1 : undefined;
+    if (empty !== undefined) {
+      this.#empty = this.#offset + empty;
+      this.#state = 'boundary';
+    }
+    return next;
+  }
+
+  /** Lines up to and with the next empty one. */
+  #scanLines(chunk: Buffer, at: number): number {
     let line = this.#line - this.#offset;
     let bare = 0;
     let next = chunk.length;

@@ -32,6 +32,8 @@ export interface RunOptions {
   readonly gid?: number;
   /** Another copy of the program. */
   readonly program?: string;
+  /** Flags of Node.js itself. */
+  readonly node?: readonly string[];
   /** A program and its arguments that gets node and its arguments to run. */
   readonly wrapper?: readonly string[];
 }
@@ -138,8 +140,8 @@ export class Running {
 
 /** Starts the command; killed after the test. */
 export function launch(args: readonly string[], options: RunOptions = {}): Running {
-  const { env = {}, uid, gid = uid, program = PROGRAM, wrapper = [] } = options;
-  const [file, ...rest] = [...wrapper, process.execPath, program, ...args];
+  const { env = {}, uid, gid = uid, program = PROGRAM, node = [], wrapper = [] } = options;
+  const [file, ...rest] = [...wrapper, process.execPath, ...node, program, ...args];
   const child = spawn(file!, rest, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, ...env },

@@ -1,0 +1,9 @@
+/**
+ * The inner loops over mail as WebAssembly with SIMD. This folder is AssemblyScript, which looks like
+ * TypeScript and is compiled by `build/kernel.mjs` into `../binary.ts`, never by tsc.
+ *
+ * Invariant: a kernel keeps nothing between two calls, so that sessions may take turns; and each has a twin
+ * in TypeScript, which says what is right and runs where there is no WebAssembly.
+ */
+export { RESULT, SLOT_COUNT, SLOT_SIZE, SLOTS } from './layout';
+export { scanBody } from './scan-body';

@@ -1,0 +1,73 @@
+/**
+ * The kernels: the inner loops over mail in WebAssembly with SIMD (`assembly/`), compiled and instantiated
+ * once for all sessions; `binary.ts` is made by `npm run build`; nothing is read from a file at run time.
+ *
+ * How to use one: octets in linear memory (`memory.ts` leases slots of it, and files are read straight into
+ * them) are found by `addressOf`, and gone through by a function of `exports`. A kernel keeps nothing between
+ * two calls, so callers interleave as they like. Octets elsewhere go through the twin in TypeScript, which is
+ * the reference: same octets in, same octets out, held by property tests. The twin alone also serves where
+ * there is no WebAssembly, no SIMD, or no room for the memory, so whoever takes a `Kernel` takes undefined too.
+ */
+import { BINARY } from './binary.js';
+import { KernelMemory } from './memory.js';
+
+/** What `assembly/index.ts` exports: addresses and counts are octets in linear memory. */
+export interface KernelExports {
+  readonly memory: { readonly buffer: ArrayBuffer };
+  readonly RESULT: { readonly value: number };
+  readonly SLOTS: { readonly value: number };
+  readonly SLOT_SIZE: { readonly value: number };
+  readonly SLOT_COUNT: { readonly value: number };
+  scanBody(start: number, end: number, before: number): number;
+}
+
+export class Kernel {
+  readonly memory: KernelMemory;
+  readonly #result: Uint32Array;
+
+  constructor(readonly exports: KernelExports) {
+    this.memory = new KernelMemory(exports);
+    this.#result = new Uint32Array(exports.memory.buffer, exports.RESULT.value, 1);
+  }
+
+  /** The second result of the call that returned last. */
+  get result(): number {
+    return this.#result[0]!;
+  }
+
+  /** Where the first octet is in linear memory, or -1 when it is elsewhere. */
+  addressOf(bytes: Uint8Array): number {
+    return bytes.buffer === this.memory.buffer ? bytes.byteOffset : -1;
+  }
+}
+
+/** Why there is no kernel. */
+export class NoKernel extends Error {
+  override readonly name = 'NoKernel';
+}
+
+/** The little of it that is used; the types of Node.js have none. */
+interface WebAssemblyApi {
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (module: object) => { readonly exports: unknown };
+}
+
+let loaded: Kernel | NoKernel | undefined;
+
+/** The one kernel, made at the first call; or why there is none. */
+export function loadKernel(): Kernel | NoKernel {
+  loaded ??= instantiate();
+  return loaded;
+}
+
+function instantiate(): Kernel | NoKernel {
+  const { WebAssembly } = globalThis as { WebAssembly?: WebAssemblyApi };
+  if (WebAssembly === undefined) return new NoKernel('this Node.js runs without WebAssembly');
+  try {
+    const module = new WebAssembly.Module(Buffer.from(BINARY, 'base64'));
+    return new Kernel(new WebAssembly.Instance(module).exports as KernelExports);
+  } catch (cause) {
+    // No SIMD, or no address space (`ulimit -v`).
+    return new NoKernel(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * The kernels in WebAssembly against their twins in TypeScript: the same index, octet by octet, for every
+ * mailbox, every cutting and every place in memory.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { NotMbox } from '../../lib/mbox/scanner.js';
+import { cutting, FROM, mailbox, pieces } from '../support/nasty-mailboxes.js';
+import { type Cutting, extents, requireKernel, scan, scanFast } from '../support/oracle-tools.js';
+
+const SEED = 19880301;
+const kernel = requireKernel();
+
+/** The index as plain data, or the offset it was refused at. */
+function indexed(run: () => ReturnType<typeof scan>) {
+  try {
+    const index = run();
+    return { messages: extents(index), hidden: index.hidden, size: index.size, total: index.totalOctets };
+  } catch (error) {
+    if (!(error instanceof NotMbox)) throw error;
+    return { refused: error.offset };
+  }
+}
+
+function same(file: Buffer, pieces: Cutting): void {
+  expect(indexed(() => scanFast(kernel, file, pieces))).toEqual(indexed(() => scan(file, pieces)));
+}
+
+/** Bodies that are long enough for a kernel, of lines that are short enough to hide much in a block. */
+const longBody = fc
+  .array(
+    fc.tuple(
+      fc.constantFrom(...pieces, FROM, 'F', 'From x', `${FROM} `, '\0', ''),
+      fc.constantFrom('\n', '\r\n', '\n\n', '\n\r\n', '\r\n\r\n', '\r\n\n', '\r'),
+    ),
+    { minLength: 5, maxLength: 120 },
+  )
+  .map(lines => Buffer.from(`${FROM}\n\n${lines.flat().join('')}`, 'latin1'));
+const wide: fc.Arbitrary<Cutting> = fc.oneof(
+  fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 6 }),
+  fc.array(fc.integer({ min: 150, max: 9000 }), { minLength: 1, maxLength: 6 }),
+);
+
+test('scan: nasty mailboxes', () => {
+  fc.assert(fc.property(mailbox, fc.oneof(cutting, wide), same), { seed: SEED, numRuns: 600 });
+});
+
+test('scan: long bodies', () => {
+  fc.assert(fc.property(longBody, wide, same), { seed: SEED, numRuns: 800 });
+});
+
+test('scan: any octets, of few kinds', () => {
+  const octets = fc
+    .array(fc.constantFrom('\n', '\r', 'F', 'From ', 'x', '\0', `\n\n${FROM}\n`), {
+      minLength: 200,
+      maxLength: 900,
+    })
+    .map(parts => Buffer.from(`${FROM}\n\n${parts.join('')}`, 'latin1'));
+  fc.assert(fc.property(octets, wide, same), { seed: SEED, numRuns: 800 });
+});
+
+test.each(['\n', '\r\n'])('scan: cut at every octet around a From_ line, lines ending in %j', end => {
+  const body = `${'x'.repeat(60)}${end}`.repeat(5);
+  const file = Buffer.from(`${FROM}${end}${end}${body}${end}${FROM}${end}S: x${end}${end}${body}`, 'latin1');
+  for (let at = 1; at < file.length; at++) same(file, [at, file.length]);
+});
+
+test.each([
+  ['empty lines', Buffer.concat([Buffer.from(`${FROM}\n`), Buffer.alloc(300_000, '\n')])],
+  ['empty lines with CR', Buffer.concat([Buffer.from(`${FROM}\n`), Buffer.alloc(300_000, '\r\n')])],
+  ['one huge line', Buffer.concat([Buffer.from(`${FROM}\n\n`), Buffer.alloc(300_000, 'x')])],
+  ['NULs', Buffer.concat([Buffer.from(`${FROM}\n\n`), Buffer.alloc(300_000)])],
+  ['From_ lines only', Buffer.alloc(300_000, `${FROM}\n\n`)],
+  ['almost From_ lines', Buffer.concat([Buffer.from(`${FROM}\n\n`), Buffer.alloc(300_000, '\nFrom x\n\n')])],
+  [
+    'every LF bare, more than a lane counts',
+    Buffer.concat([Buffer.from(`${FROM}\n\n`), Buffer.alloc(99_999, 'F\n')]),
+  ],
+])('scan: %s', (_name, file) => {
+  for (const pieces of [[262144], [65536], [4099, 1000, 333]]) same(file, pieces);
+});
+
+const corpus = new URL('../../../shared/corpus/', import.meta.url);
+test.skipIf(!existsSync(corpus))('scan: the corpus', () => {
+  const names = readdirSync(corpus);
+  expect(names.length).toBeGreaterThan(0);
+  for (const name of names) {
+    const file = readFileSync(new URL(name, corpus));
+    for (const pieces of [[262144], [8191]]) same(file, pieces);
+  }
+});
