@@ -10,14 +10,20 @@ import { execFileSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
 import { compile } from './clients.mjs';
 import { writeMail, writeTinyMail } from './mailboxes.mjs';
+import { delay } from './measures/delay.mjs';
+import { inetd } from './measures/inetd.mjs';
+import { listing } from './measures/listing.mjs';
+import { memory } from './measures/memory.mjs';
 import { open } from './measures/open.mjs';
 import { retr } from './measures/retr.mjs';
 import { sessions } from './measures/sessions.mjs';
+import { update } from './measures/update.mjs';
+import { Running } from './running.mjs';
 import { findPeers } from './servers.mjs';
 import { Site } from './site.mjs';
 import { Table } from './table.mjs';
 
-const MEASURES = { open, retr, sessions };
+const MEASURES = { open, retr, listing, update, sessions, inetd, delay, memory };
 
 const args = process.argv.slice(2);
 const smoke = args.includes('--smoke');
@@ -30,9 +36,11 @@ if (unknown.length > 0) {
 }
 
 const site = new Site();
+const running = new Running();
 try {
   process.exitCode = await main();
 } finally {
+  await running.stop();
   site.remove();
 }
 
@@ -40,9 +48,9 @@ try {
 async function main() {
   const { found, missing } = findPeers();
   const rounds = Number(option('--rounds') ?? (smoke ? 1 : 5));
-  const table = new Table();
+  const table = new Table({ withTargets: !smoke });
   const bench = {
-    ...{ site, table, rounds, smoke },
+    ...{ site, table, rounds, smoke, running },
     tools: compile(site.directory('tools')),
     mailboxes: mailboxes(rounds),
     /** Milliseconds of RETR or TOP of one mailbox, at most. */
@@ -85,6 +93,7 @@ function mailboxes(rounds) {
       rounds: few,
       peers: most,
       targets: true,
+      largest: true,
     },
     {
       name: `${tiny} tiny messages`,

@@ -1,24 +1,30 @@
 /** Servers for as long as something is measured, and taking turns, so that a busy machine is busy for all of them. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { findPeers, OURS, startOurs, startPeer } from './servers.mjs';
 
-/**
- * Starts this server and the peers, calls `measure` with those that started, and stops them.
- *
- * @param row where it is written if one does not start
- * @param {(name: string) => boolean} which of the peers
- */
-export async function withServers(bench, row, measure, which = () => true) {
-  const servers = [];
-  try {
-    for (const name of [OURS, ...findPeers().found.filter(which)]) {
+/** This server and those peers that this host has, started when they are needed first, for all measures. */
+export class Running {
+  #servers = new Map();
+
+  /**
+   * @param row where it is written if one does not start
+   * @param {(name: string) => boolean} which of the peers
+   */
+  async all(bench, row, which = () => true) {
+    const names = [OURS, ...findPeers().found.filter(which)];
+    for (const name of names) {
+      if (this.#servers.has(name)) continue;
       await bench.table.attempt(row, name, async () => {
-        servers.push(name === OURS ? await startOurs(bench) : await startPeer(bench, name));
+        this.#servers.set(name, name === OURS ? await startOurs(bench) : await startPeer(bench, name));
       });
     }
-    await measure(servers);
-  } finally {
-    for (const server of servers) await server.stop();
+    return names.flatMap(name => this.#servers.get(name) ?? []);
+  }
+
+  async stop() {
+    await Promise.all([...this.#servers.values()].map(server => server.stop()));
+    this.#servers.clear();
   }
 }
 
@@ -34,9 +40,15 @@ export function inRound(servers, round) {
   return round === 0 ? servers : servers.filter(({ name }) => name !== 'Mailutils' && name !== 'Solid');
 }
 
-/** Copies a mailbox into the spool of each. @returns the path of a server's copy */
-export function placeFor(bench, servers, mailbox, user) {
+/**
+ * Copies a mailbox into the spool of each.
+ *
+ * @param {{ keep?: boolean }} [options] keep: what an earlier measure has left will do
+ * @returns the path of a server's copy
+ */
+export function placeFor(bench, servers, mailbox, user, { keep = false } = {}) {
   const pathOf = server => join(server.spool, user);
-  for (const server of servers) bench.site.place(mailbox, pathOf(server));
+  for (const server of servers)
+    if (!keep || !existsSync(pathOf(server))) bench.site.place(mailbox, pathOf(server));
   return pathOf;
 }

@@ -10,10 +10,11 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const PROGRAM = new URL('../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
+export const PROGRAM = new URL('../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
 const ENTER = new URL('./enter.sh', import.meta.url).pathname;
 const PEERS = process.env.MBOX_POP3D_PEERS ?? '';
 const MANY = '30000';
+let started = 0;
 
 export const OURS = 'mbox-pop3d';
 
@@ -52,13 +53,13 @@ export function findPeers() {
  * @property {() => Promise<void>} stop
  */
 
-/** @param {string[]} flags more of them @returns {Promise<Server>} */
-export async function startOurs({ site, tools }, flags = [], how = 'serve') {
+/** @param {{ flags?: string[], how?: 'serve' | 'wait' | 'nowait', users?: string }} [options] @returns {Promise<Server>} */
+export async function startOurs({ site, tools }, { flags = [], how = 'serve', users = site.users } = {}) {
   const spool = site.spool('ours');
-  const state = join(site.directory('state'), how);
-  const identity = site.isRoot && how !== 'nowait' ? ['--user', 'nobody', '--group', 'mail'] : [];
+  const state = join(site.directory('state'), `${how}-${started++}`);
+  const identity = site.isRoot && how !== 'nowait' ? ['--user', OURS, '--group', 'mail'] : [];
   const all = [
-    ...['--spool', spool, '--users', site.users, '--state-dir', state],
+    ...['--spool', spool, '--users', users, '--state-dir', state],
     ...['--max-connections', MANY, '--max-connections-per-address', MANY, ...identity, ...flags],
   ];
   const program = [process.execPath, PROGRAM];

@@ -4,7 +4,6 @@
  * one's own. All passwords are the same, and stored as the same DES hash for all servers.
  */
 import {
-  appendFileSync,
   chmodSync,
   chownSync,
   closeSync,
@@ -33,9 +32,10 @@ const HASH = 'abnqrLigH.z/s';
 /** Numbers that nobody has here, and `mail` of Debian. */
 const OWNER = 62_001;
 const MAIL = 8;
-const ACCOUNTS = { dovecot: 62_002, dovenull: 62_003, popa3d: 62_004, spop3d: 62_005 };
+const ACCOUNTS = { dovecot: 62_002, dovenull: 62_003, popa3d: 62_004, spop3d: 62_005, 'mbox-pop3d': 62_006 };
 /** Users u0, u1, ... with small mailboxes that every server has. */
 const SMALL = 100;
+const SMALL_MESSAGES = 3;
 
 export class Site {
   root = mkdtempSync(join(process.env.MBOX_POP3D_BENCH_DIR ?? tmpdir(), 'mbox-pop3d-bench-'));
@@ -67,7 +67,7 @@ export class Site {
     mkdirSync(spool, { recursive: true });
     if (this.isRoot) chownSync(spool, 0, MAIL);
     chmodSync(spool, 0o2775);
-    const small = this.master('small', path => writeTinyMail(path, 3));
+    const small = this.master('small', path => writeTinyMail(path, SMALL_MESSAGES));
     for (let n = 0; n < SMALL; n++) this.place(small, join(spool, `u${n}`));
     return spool;
   }
@@ -91,22 +91,36 @@ export class Site {
 
   /** A fresh copy of a mailbox, on the disk, in the page cache. */
   place(mailbox, path) {
-    rmSync(path, { force: true });
-    copyFileSync(mailbox.path, path, constants.COPYFILE_FICLONE);
-    chmodSync(path, 0o660);
-    if (this.isRoot) chownSync(path, OWNER, MAIL);
+    this.#copy(mailbox, path);
     const fd = openSync(path, 'r+');
     fsyncSync(fd);
     closeSync(fd);
     age(path);
   }
 
-  /** The users file of `count` users more than the others have: for this server only. */
+  /**
+   * A users file, and mailboxes in this server's spool, of more users than the peers have to search for in theirs. With
+   * {PLAIN}, because it is not the time of so many logins that is measured.
+   */
   addUsers(count) {
-    const ids = this.isRoot ? `${OWNER}:${MAIL}` : `${process.geteuid()}:${process.getegid()}`;
-    const lines = [];
-    for (let n = SMALL; n < count; n++) lines.push(`u${n}:${HASH}:${ids}\n`);
-    appendFileSync(this.users, lines.join(''));
+    const spool = this.spool('ours');
+    const small = this.master('small', path => writeTinyMail(path, SMALL_MESSAGES));
+    for (let n = SMALL; n < count; n++) this.#copy(small, join(spool, `u${n}`));
+    const file = join(this.root, `users-${count}`);
+    const lines = Array.from({ length: count }, (_, n) => `u${n}:{PLAIN}${PASSWORD}:${this.#ids}\n`);
+    writeFileSync(file, lines.join(''));
+    return file;
+  }
+
+  get #ids() {
+    return this.isRoot ? `${OWNER}:${MAIL}` : `${process.geteuid()}:${process.getegid()}`;
+  }
+
+  #copy(mailbox, path) {
+    rmSync(path, { force: true });
+    copyFileSync(mailbox.path, path, constants.COPYFILE_FICLONE);
+    chmodSync(path, 0o660);
+    if (this.isRoot) chownSync(path, OWNER, MAIL);
   }
 
   #writeAccounts() {
@@ -122,7 +136,6 @@ export class Site {
     ];
     const group = ['root:x:0:', `mail:x:${MAIL}:`, 'nogroup:x:65534:', 'shadow:x:42:'];
     for (const [name, id] of Object.entries(ACCOUNTS)) group.push(`${name}:x:${id}:`);
-    const ids = this.isRoot ? `${OWNER}:${MAIL}` : `${process.geteuid()}:${process.getegid()}`;
     const files = {
       passwd,
       group,
@@ -138,7 +151,7 @@ export class Site {
       writeFileSync(join(this.etc, name), `${lines.join('\n')}\n`);
     chmodSync(join(this.etc, 'shadow'), 0o640);
     if (this.isRoot) chownSync(home, OWNER, MAIL);
-    writeFileSync(this.users, names.map(name => `${name}:${HASH}:${ids}\n`).join(''));
+    writeFileSync(this.users, names.map(name => `${name}:${HASH}:${this.#ids}\n`).join(''));
   }
 }
 

@@ -14,6 +14,11 @@ export class Table {
   #rows = [];
   #problems = [];
 
+  /** @param {{ withTargets: boolean }} options */
+  constructor({ withTargets }) {
+    this.withTargets = withTargets;
+  }
+
   /**
    * @param {string} name
    * @param {string} unit
@@ -21,7 +26,7 @@ export class Table {
    *   limit: what the machine's limit is, in words
    */
   row(name, unit, options = {}) {
-    const row = new Row(name, unit, options);
+    const row = new Row(name, unit, this.withTargets ? options : { ...options, targets: [] });
     this.#rows.push(row);
     return row;
   }

@@ -9,6 +9,7 @@
  *                                                                     {"ms", "messages", "octets"}
  *   dele FIRST LAST STEP     DELE, as fast as it goes                 {"ms"}
  *   quit                     QUIT, until +OK                          {"ms"}
+ *   end                      connect, until the server closes         {"ms"}
  */
 #include "pop3.h"
 
@@ -95,6 +96,14 @@ static void quit(void) {
   close(c.fd);
 }
 
+static void wait_for_end(int port) {
+  double began = now();
+  connect_to(&c, port);
+  while (receive(&c) > 0) c.start = c.end;
+  printf("{\"ms\":%f}\n", now() - began);
+  close(c.fd);
+}
+
 int main(int argc, char **argv) {
   if (argc < 2) fail("session", "no port");
   int port = atoi(argv[1]);
@@ -108,6 +117,7 @@ int main(int argc, char **argv) {
     else if (sscanf(line, "dele %d %d %d", &a, &b, &step) == 3) for_each("DELE", a, b, step, 512, 1e9);
     else if (sscanf(line, "list %511[^\n]", text) == 1) list(text);
     else if (strcmp(line, "quit\n") == 0) quit();
+    else if (strcmp(line, "end\n") == 0) wait_for_end(port);
     else fail("no such step", line);
     fflush(stdout);
   }

@@ -6,7 +6,7 @@ import { appendFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ask, inSession, openAndQuit } from '../clients.mjs';
 import { delivery } from '../mailboxes.mjs';
-import { inRound, inTurns, placeFor, withServers } from '../running.mjs';
+import { inRound, inTurns, placeFor } from '../running.mjs';
 import { age, change } from '../site.mjs';
 
 const TARGETS = {
@@ -35,19 +35,16 @@ export async function open(bench) {
       warm: rowFor('warm open', 'warm'),
       delivered: rowFor('open after a delivery', 'warm'),
     };
-    const measure = async servers => {
-      const pathOf = placeFor(bench, servers, mailbox(), user);
-      // Dovecot writes its headers into the file the first time.
-      for (const server of servers)
-        await bench.table.attempt(rows.cold, server.name, () => openAndQuit(bench, server, user));
-      for (let round = 0; round < rounds; round++) {
-        rows.cold.limits.push((await ask(bench.tools.limits, 'scan', mailbox().path)).ms);
-        await inTurns(bench, rows.cold, inRound(servers, round), 1, server =>
-          openInEachWay(bench, rows, server, user, pathOf(server), round),
-        );
-      }
-    };
-    await withServers(bench, rows.cold, measure, peers);
+    const servers = await bench.running.all(bench, rows.cold, peers);
+    const pathOf = placeFor(bench, servers, mailbox(), user);
+    // Dovecot writes its headers into the file the first time.
+    await inTurns(bench, rows.cold, servers, 1, server => openAndQuit(bench, server, user));
+    for (let round = 0; round < rounds; round++) {
+      rows.cold.limits.push((await ask(bench.tools.limits, 'scan', mailbox().path)).ms);
+      await inTurns(bench, rows.cold, inRound(servers, round), 1, server =>
+        openInEachWay(bench, rows, server, user, pathOf(server), round),
+      );
+    }
   }
 }
 

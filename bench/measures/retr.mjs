@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { inSession, openAndQuit } from '../clients.mjs';
 import { cpuTime } from '../processes.mjs';
-import { inRound, inTurns, placeFor, withServers } from '../running.mjs';
+import { inRound, inTurns, placeFor } from '../running.mjs';
 
 const LIMIT = 'sendfile';
 /** Octets without which CPU time, counted in hundredths of a second, says nothing. */
@@ -36,21 +36,19 @@ export async function retr(bench) {
       targets: [{ against: 'best', most: 1.5 }],
     }),
   }));
-  await withServers(bench, ways[0].speed, async servers => {
-    placeFor(bench, servers, mailbox(), user);
-    const limit = await startSendfile(bench, mailbox());
-    try {
-      for (const server of servers)
-        await bench.table.attempt(ways[0].speed, server.name, () => openAndQuit(bench, server, user));
-      for (let round = 0; round < Math.min(bench.rounds, 3); round++)
-        for (const way of ways)
-          await inTurns(bench, way.speed, [...inRound(servers, round), limit], 1, server =>
-            retrieve(bench, server, user, way),
-          );
-    } finally {
-      limit.child.kill('SIGKILL');
-    }
-  });
+  const servers = await bench.running.all(bench, ways[0].speed);
+  placeFor(bench, servers, mailbox(), user);
+  const limit = await startSendfile(bench, mailbox());
+  try {
+    await inTurns(bench, ways[0].speed, servers, 1, server => openAndQuit(bench, server, user));
+    for (let round = 0; round < Math.min(bench.rounds, 3); round++)
+      for (const way of ways)
+        await inTurns(bench, way.speed, [...inRound(servers, round), limit], 1, server =>
+          retrieve(bench, server, user, way),
+        );
+  } finally {
+    limit.child.kill('SIGKILL');
+  }
 }
 
 async function retrieve(bench, server, user, { depth, speed, cpu, flags = [] }) {

@@ -4,75 +4,93 @@
  */
 import { execFileSync } from 'node:child_process';
 import { ask } from '../clients.mjs';
-import { inTurns } from '../running.mjs';
-import { findPeers, OURS, startOurs, startPeer } from '../servers.mjs';
+import { findPeers, OURS, PROGRAM, startOurs, startPeer } from '../servers.mjs';
 import { PASSWORD } from '../site.mjs';
 
-const MINIMUM = [{ against: 'best', least: 3 }];
+const TARGETS = { rate: [{ against: 'best', least: 3 }], p99: [{ against: 'best', most: 1 }] };
+
+/** More ways to run a server than the one that all measures have. */
+function otherKinds(bench) {
+  const kinds = [
+    {
+      text: ', no verified logins',
+      server: OURS,
+      start: () => startOurs(bench, { flags: ['--auth-cache', '0'] }),
+    },
+  ];
+  if (hasWorkers())
+    kinds.push({
+      text: ', 2 workers',
+      server: OURS,
+      start: () => startOurs(bench, { flags: ['--workers', '2'] }),
+    });
+  if (findPeers().found.includes('Dovecot')) {
+    // Its "high-performance mode", but a process for each mailbox, as where users have uids of their own.
+    const dovecot = mode => () => startPeer(bench, 'Dovecot', mode);
+    kinds.push({
+      text: ', Dovecot with a process for each',
+      server: 'Dovecot',
+      start: dovecot('fast logins'),
+    });
+    kinds.push({ text: ', Dovecot as installed', server: 'Dovecot', start: dovecot('as installed') });
+  }
+  return kinds;
+}
 
 export async function sessions(bench) {
-  const kinds = [
-    { name: '', server: () => startOurs(bench) },
-    { name: ', no verified logins', server: () => startOurs(bench, ['--auth-cache', '0'], 'serve') },
-    ...(hasWorkers() ? [{ name: ', 2 workers', server: () => startOurs(bench, ['--workers', '2']) }] : []),
-    // Its documented "high-performance mode", but a process for each mailbox, as where users have uids of their own.
-    { name: ', Dovecot with a process for each session', peer: true, mode: 'fast logins' },
-    { name: ', Dovecot as installed', peer: true, mode: 'as installed' },
-  ];
-  const peers = findPeers().found;
-  const first = bench.table.row('sessions', '');
-  const running = [];
-  const start = (name, kind, server) =>
-    bench.table.attempt(first, name, async () => running.push({ ...(await server()), kind }));
+  const others = otherKinds(bench);
+  const tables = bench.clients.map(clients => ({
+    clients,
+    usual: rowsFor(bench, clients, ''),
+    others: others.map(({ text, server }) => rowsFor(bench, clients, text, server)),
+  }));
+  const servers = await bench.running.all(bench, tables[0].usual.rate);
+  const started = [];
   try {
-    for (const name of peers) await start(name, kinds[0], () => startPeer(bench, name));
-    for (const kind of kinds) {
-      if (!kind.peer) await start(OURS, kind, kind.server);
-      else if (peers.includes('Dovecot'))
-        await start('Dovecot', kind, () => startPeer(bench, 'Dovecot', kind.mode));
+    for (const [n, { server, start }] of others.entries())
+      await bench.table.attempt(tables[0].others[n].rate, server, async () => {
+        started[n] = await start();
+      });
+    for (const { clients, usual, others } of tables) {
+      const all = servers.map(server => ({ server, rows: usual }));
+      for (const [n, server] of started.entries()) if (server) all.push({ server, rows: others[n] });
+      await measure(bench, clients, all);
+      for (const rows of others)
+        for (const what of ['rate', 'p99']) if (rows[what].samples.has(OURS)) rows[what].peersOf(usual[what]);
     }
-    for (const clients of bench.clients) await measure(bench, clients, kinds, running);
   } finally {
-    for (const server of running) await server.stop();
+    for (const server of started) await server?.stop();
   }
 }
 
-async function measure(bench, clients, kinds, running) {
-  const rows = new Map(
-    kinds.map(kind => [
-      kind,
-      {
-        rate: bench.table.row(`sessions, ${clients} at once${kind.name}`, '1/s', {
-          better: 'more',
-          digits: 0,
-          targets: clients > 1 && !kind.peer ? MINIMUM : [],
-        }),
-        p50: bench.table.row(`p50 of a session, ${clients} at once${kind.name}`, 'ms'),
-        p99: bench.table.row(`p99 of a session, ${clients} at once${kind.name}`, 'ms', {
-          targets: clients > 1 && !kind.peer ? [{ against: 'best', most: 1 }] : [],
-        }),
-      },
-    ]),
-  );
+async function measure(bench, clients, all) {
   const load = (port, seconds) => ask(bench.tools.load, 'sessions', port, PASSWORD, clients, seconds);
-  const first = rows.get(kinds[0]).rate;
-  await inTurns(bench, first, running, 1, ({ port }) => load(port, 0)); // Each user once.
-  await inTurns(bench, first, running, Math.min(bench.rounds, 3), async ({ port, kind, name }) => {
-    const { sessions, seconds, p50, p99 } = await load(port, bench.seconds);
-    const row = rows.get(kind);
-    row.rate.add(name, sessions / seconds);
-    row.p50.add(name, p50);
-    row.p99.add(name, p99);
-  });
-  for (const kind of kinds.slice(1)) {
-    if (kind.peer) continue;
-    for (const what of ['rate', 'p50', 'p99']) rows.get(kind)[what].peersOf(rows.get(kinds[0])[what]);
+  for (let round = 0; round <= Math.min(bench.rounds, 3); round++) {
+    for (const { server, rows } of all) {
+      await bench.table.attempt(rows.rate, server.name, async () => {
+        // First each user once, so that nothing is new.
+        const { sessions, seconds, p50, p99 } = await load(server.port, round === 0 ? 0 : bench.seconds);
+        if (round === 0) return;
+        rows.rate.add(server.name, sessions / seconds);
+        rows.p50?.add(server.name, p50);
+        rows.p99.add(server.name, p99);
+      });
+    }
   }
+}
+
+/** @param server whom it is about, if it is about one */
+function rowsFor({ table }, clients, text, server) {
+  const targets = clients > 1 && server !== 'Dovecot' ? TARGETS : {};
+  const rate = { better: 'more', digits: 0, targets: targets.rate };
+  return {
+    rate: table.row(`sessions, ${clients} at once${text}`, '1/s', rate),
+    p50: server === undefined ? table.row(`p50 of a session, ${clients} at once`, 'ms') : undefined,
+    p99: table.row(`p99 of a session, ${clients} at once${text}`, 'ms', { targets: targets.p99 }),
+  };
 }
 
 function hasWorkers() {
-  const program = new URL('../../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
-  return execFileSync(process.execPath, [program, 'serve', '--help'], { encoding: 'utf8' }).includes(
-    '--workers',
-  );
+  const help = [PROGRAM, 'serve', '--help'];
+  return execFileSync(process.execPath, help, { encoding: 'utf8' }).includes('--workers');
 }

@@ -1,0 +1,96 @@
+/**
+ * Memory of all processes of a server with sessions that are logged in and idle: resident, and proportional, in
+ * which what processes share counts once. And what one session with the biggest mailbox takes at its most.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { Conversation, inSession, openAndQuit } from '../clients.mjs';
+import { memory as memoryOf } from '../processes.mjs';
+import { inTurns, placeFor } from '../running.mjs';
+import { findPeers, OURS, startOurs, startPeer } from '../servers.mjs';
+import { PASSWORD } from '../site.mjs';
+
+const SETTLED_MS = 1500;
+const KiB_PER_MiB = 1024;
+/** How many sessions peers are asked to have: processes each. */
+const PEERS_MOST = 100;
+/** KiB for each session beyond the first. */
+const EACH = [{ against: 'value', most: 30 }];
+
+export async function memory(bench) {
+  const counts = bench.smoke ? [1, 20, 50] : [1, 100, 1000, 10_000];
+  const most = counts.at(-1);
+  const rows = counts.map(count => ({
+    count,
+    pss: bench.table.row(`memory, ${count} sessions, PSS`, 'MiB'),
+    rss: bench.table.row(`memory, ${count} sessions, RSS`, 'MiB'),
+    each: bench.table.row(`memory, each of ${count} sessions beyond the first`, 'KiB', {
+      targets: count === most ? EACH : [],
+    }),
+  }));
+  const [first] = rows;
+  await bench.table.attempt(first.pss, OURS, async () => {
+    const server = await startOurs(bench, { users: bench.site.addUsers(most) });
+    await hold(bench, server, rows);
+  });
+  for (const name of findPeers().found) {
+    await bench.table.attempt(first.pss, name, async () => {
+      const mode = 'fast logins';
+      await hold(
+        bench,
+        await startPeer(bench, name, mode),
+        rows.filter(({ count }) => count <= PEERS_MOST),
+      );
+    });
+  }
+  await peak(bench);
+}
+
+/** More and more sessions; stops the server. */
+async function hold(bench, server, rows) {
+  const holders = [];
+  try {
+    let [held, alone] = [0, 0];
+    for (const { count, pss, rss, each } of rows) {
+      const holder = new Conversation(bench.tools.load, 'idle', server.port, PASSWORD, held, count - held);
+      holders.push(holder);
+      await holder.next();
+      held = count;
+      await pause(bench.smoke ? 200 : SETTLED_MS);
+      const used = memoryOf(server.pid);
+      pss.add(server.name, used.pss / KiB_PER_MiB);
+      rss.add(server.name, used.rss / KiB_PER_MiB);
+      if (count === 1) alone = used.pss;
+      else each.add(server.name, (used.pss - alone) / (count - 1));
+    }
+  } finally {
+    for (const holder of holders) holder.kill();
+    await server.stop();
+  }
+}
+
+/** What one session adds to a server at its most: UIDL, headers and mail; then, here, an UPDATE of every second message. */
+async function peak(bench) {
+  const { user, mailbox, name, peers } = bench.mailboxes.find(({ largest }) => largest);
+  const targets = [{ against: 'value', most: 100 }];
+  const row = bench.table.row(`peak memory over idle, ${name}`, 'MiB', { targets });
+  const updating = bench.table.row(`peak memory over idle, every second deleted, ${name}`, 'MiB', {
+    targets,
+  });
+  const measure = async server => {
+    await openAndQuit(bench, server, 'u0');
+    const idle = memoryOf(server.pid).rss;
+    const over = () => (memoryOf(server.pid).most - idle) / KiB_PER_MiB;
+    await inSession(bench, server, user, async (next, { messages }) => {
+      await next('list UIDL');
+      for (const verb of ['TOP', 'RETR']) await next(`all ${verb} 32 ${bench.mostMs}`);
+      row.add(server.name, over());
+      if (server.name === OURS) await next(`dele 1 ${messages} 2`);
+      await next('quit');
+      if (server.name === OURS) updating.add(OURS, over());
+    });
+  };
+  await bench.running.stop(); // What they have seen before is not idle.
+  const servers = await bench.running.all(bench, row, peers);
+  placeFor(bench, servers, mailbox(), user, { keep: true });
+  await inTurns(bench, row, servers, 1, measure);
+}
