@@ -3,6 +3,7 @@
  * man page), what it means, its default, and how its text becomes a value. Durations are seconds on the
  * outside and milliseconds inside.
  */
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { SecureVersion } from 'node:tls';
 import { EX, UsageError } from './errors.js';
@@ -57,6 +58,8 @@ export interface Settings {
   readonly tls: boolean | undefined;
   readonly tlsMin: SecureVersion;
   readonly handshakeTimeout: number;
+  /** Processes that serve clients. */
+  readonly workers: number;
   readonly spool: string;
   /** Undefined when `auth` does not ask for it. */
   readonly users: string | undefined;
@@ -139,6 +142,11 @@ export const OPTIONS = {
     type: 'boolean',
     describe: 'the socket given by inetd or systemd speaks TLS from the first octet',
     defaultDescription: 'if it is named pop3s, or of port 995',
+  },
+  workers: {
+    type: 'string',
+    describe: 'processes that serve clients; auto for one a processor',
+    default: '1',
   },
   'handshake-timeout': {
     type: 'string',
@@ -326,6 +334,7 @@ export function settingsFrom(raw: RawOptions): Settings {
       : join(stateDir, 'run'));
   return {
     ...tlsSettings(raw),
+    workers: workers(raw),
     spool: required(raw, 'spool'),
     ...backends(raw),
     minUid: count(raw, 'min-uid'),
@@ -494,6 +503,16 @@ function count(raw: RawOptions, name: keyof typeof OPTIONS, least = 1): number {
     throw new UsageError(`--${name} ${value}: not a number of at least ${least}`, EX.USAGE);
   }
   return Number(value);
+}
+
+/** More would only be a slip of the hand. */
+const MOST_WORKERS = 256;
+
+function workers(raw: RawOptions): number {
+  if (text(raw, 'workers') === 'auto') return availableParallelism();
+  const value = count(raw, 'workers');
+  if (value > MOST_WORKERS) throw new UsageError(`--workers ${value}: more than ${MOST_WORKERS}`, EX.USAGE);
+  return value;
 }
 
 function backends(raw: RawOptions): { users: string | undefined; auth: AuthBackend[] } {

@@ -24,6 +24,7 @@ export type SessionConfig = Omit<
   | 'tls'
   | 'tlsMin'
   | 'handshakeTimeout'
+  | 'workers'
   | 'users'
   | 'auth'
   | 'minUid'
@@ -84,6 +85,8 @@ export async function createSpool(config: SpoolConfig, parts: Omit<Parts, 'authe
 }
 
 export interface Services extends SessionServices {
+  readonly users: KeyedLimit;
+  readonly throttle: Throttle;
   /** Loads what is otherwise loaded at the first login, for a process that is about to give up root. */
   warmUp(): Promise<void>;
 }

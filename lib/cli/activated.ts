@@ -32,5 +32,7 @@ export async function serveActivated(
     },
     onStopping: () => host.notify('STOPPING=1'),
     idleExit: settings.idleExit,
+    // Under inetd, descriptor 2 was the client's.
+    syslog: given.by === 'inetd',
   });
 }

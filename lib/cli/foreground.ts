@@ -9,7 +9,7 @@ import type { Log } from '../log.js';
 import type { TcpServer } from '../server/tcp.js';
 
 /** Milliseconds a reply in progress gets. */
-const GRACE = 30_000;
+export const GRACE = 30_000;
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
@@ -66,7 +66,7 @@ export class StopRequest {
  * @param onStopping told when it begins to stop
  */
 export async function runUntilStopped(
-  server: TcpServer,
+  server: Pick<TcpServer, 'cut' | 'connections' | 'close'>,
   log: Log,
   request: StopRequest,
   onStopping: () => void = () => {},

@@ -11,17 +11,20 @@ import { TcpServer } from '../server/tcp.js';
 import { runUntilStopped, StopRequest } from './foreground.js';
 import { selfCheck } from './self-check.js';
 import { prepareService, recoverUsers, type Service } from './service.js';
+import type { Supervisor, SupervisorOptions } from './supervisor.js';
 import { ServerTls } from './tls.js';
 
 /** What differs between the ways to be started. */
 export interface SharedOptions<Opened> {
   /** Makes the server listen. Root, if we were started as root. `tls` is undefined without certificates. */
-  open(server: TcpServer, tls: ServerTls | undefined): Promise<Opened>;
+  open(server: Pick<TcpServer, 'listen' | 'listenOn'>, tls: ServerTls | undefined): Promise<Opened>;
   /** Called once clients are served. */
   onReady(opened: Opened): void;
   onStopping?(): void;
   /** Leave when nobody has been connected for so many milliseconds; 0 for never, as without it. */
   readonly idleExit?: number;
+  /** The log goes to syslog(3). */
+  readonly syslog?: boolean;
 }
 
 /** Serves until told to stop. @throws UsageError for whatever the sysadmin must put right */
@@ -33,25 +36,38 @@ export async function serveShared<Opened>(
 ): Promise<void> {
   const request = new StopRequest('reloads');
   let diskFailed = false;
-  const service = await prepareService(host, log, settings, {
-    stays: true,
-    onDiskFailure: () => {
-      diskFailed = true;
-      request.stop('disk failure');
-    },
-  });
+  const onDiskFailure = () => {
+    diskFailed = true;
+    request.stop('disk failure');
+  };
+  const service = await prepareService(host, log, settings, { stays: true, onDiskFailure });
   const maxConnections = Math.min(settings.maxConnections, connectionsPossible());
-  const server = new TcpServer({
-    ...settings,
-    maxConnections,
-    services: service.services,
-    log,
-    onIdle: { after: options.idleExit ?? 0, leave: () => request.stop('idle') },
-  });
+  const onIdle = { after: options.idleExit ?? 0, leave: () => request.stop('idle') };
   const tls = await ServerTls.open(settings, log);
+  // Not waited for: a login finishes its own mailbox first, and one that is locked must not keep others out.
+  let swept: Promise<void> = Promise.resolve();
+  const finishLeft = () => {
+    if (!settings.readOnly) swept = swept.then(() => sweep(service, log));
+  };
+  const { services } = service;
+  const common = { services, log, maxConnections, onIdle };
+  const server =
+    settings.workers === 1
+      ? new TcpServer({ ...settings, ...common })
+      : await supervisor({
+          ...common,
+          host,
+          settings,
+          tls,
+          wasRoot: service.wasRoot,
+          syslog: options.syslog ?? false,
+          // What it was at is finished before a mail reader sees it half done.
+          onLost: finishLeft,
+          onDiskFailure,
+        });
   const opened = await options.open(server, tls);
   await service.dropRoot();
-  server.start();
+  await server.start();
 
   if (maxConnections < settings.maxConnections) {
     const remedy = 'raise the limit of open files (ulimit -n, LimitNOFILE=)';
@@ -63,8 +79,7 @@ export async function serveShared<Opened>(
     tls?.reload();
   });
   options.onReady(opened);
-  // Not waited for: a login finishes its own mailbox first, and one that is locked must not keep others out.
-  const swept = settings.readOnly ? Promise.resolve() : sweep(service, log);
+  finishLeft();
   await runUntilStopped(server, log, request, () => options.onStopping?.());
   await swept;
   await service.backends.close();
@@ -72,6 +87,12 @@ export async function serveShared<Opened>(
   if (diskFailed) {
     throw new UsageError('the disk failed: an update is kept in its journal, see the log', EX.IOERR);
   }
+}
+
+/** Loaded only where there are workers. */
+async function supervisor(options: SupervisorOptions): Promise<Supervisor> {
+  const { Supervisor } = await import('./supervisor.js');
+  return new Supervisor(options);
 }
 
 /**

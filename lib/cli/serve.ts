@@ -23,7 +23,7 @@ export async function serve(raw: RawOptions): Promise<void> {
 
 /** Listens on all addresses of the settings. @returns them as they were bound, for the ready line */
 export async function listen(
-  server: TcpServer,
+  server: Pick<TcpServer, 'listen'>,
   { listen: plain, tlsListen }: Settings,
   tls: ServerTls | undefined,
 ): Promise<string> {

@@ -33,6 +33,8 @@ export function isImplicit(settings: Settings, { name }: GivenSocket, port: numb
 
 /** The TLS of a server. */
 export class ServerTls {
+  private changed: (pairs: readonly PemPair[]) => void = () => {};
+
   private constructor(
     private readonly settings: Settings,
     private readonly certificates: Certificates,
@@ -48,14 +50,41 @@ export class ServerTls {
     if (settings.certificates.length === 0) return undefined;
     const certificates = await load(settings, log, await readCertificates(settings));
     const { CertificateWatch } = await import('../tls/certificate-watch.js');
-    const watch = new CertificateWatch(certificates, settings.certificates, log);
+    let server: ServerTls | undefined;
+    const used = {
+      use: (pairs: readonly PemPair[]) => {
+        const changed = certificates.use(pairs);
+        if (changed) server?.changed(pairs);
+        return changed;
+      },
+      warn: () => certificates.warn(),
+    };
+    const watch = new CertificateWatch(used, settings.certificates, log);
+    server = new ServerTls(settings, certificates, watch);
     await watch.start();
-    return new ServerTls(settings, certificates, watch);
+    return server;
   }
 
-  offer(implicit: boolean, minVersion: SecureVersion = this.settings.tlsMin): TlsOffer {
+  /** @param changed is given the certificates in use whenever they change */
+  onChange(changed: (pairs: readonly PemPair[]) => void): void {
+    this.changed = changed;
+  }
+
+  get pairs(): readonly PemPair[] {
+    return this.certificates.pairs;
+  }
+
+  get ticketKeys(): Buffer {
+    return this.certificates.ticketKeys;
+  }
+
+  offer(
+    implicit: boolean,
+    minVersion: SecureVersion = this.settings.tlsMin,
+  ): TlsOffer & { minVersion: SecureVersion } {
     return {
       implicit,
+      minVersion,
       ready: async () => {},
       start: stream => this.certificates.start(stream, minVersion),
     };

@@ -78,6 +78,11 @@ export interface Host {
   /** Ends `setEffectiveUser`: effective uid 0 and the real gid. Supplementary groups stay given up. */
   regainRoot(): void;
   /**
+   * prctl(2): nobody may trace this process or read its memory, not even another one of its user.
+   * Nothing happens where there is no such thing.
+   */
+  becomeUndumpable(): void;
+  /**
    * Runs a synchronous function with the file access of group `gid`: setfsgid(2), this thread only. It is
    * always set back, and verified both ways. Asynchronous work begun inside does not have the group; but
    * a thread of libuv's pool that is born inside keeps it: `warmUp` first.
@@ -100,6 +105,8 @@ export interface Host {
    * the connections inherit it. Nothing happens where there is no such option.
    */
   limitReceived(fd: number, octets: number): void;
+  /** Another descriptor of the same open file, which programs we start do not get. */
+  duplicateDescriptor(fd: number): number;
   /** dup2(2): `to` becomes another descriptor of the open file of `from`, and stays open over exec. */
   replaceDescriptor(from: number, to: number): void;
   /**

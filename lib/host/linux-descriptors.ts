@@ -21,6 +21,9 @@ const SOCK_STREAM = 1;
 const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
+const F_DUPFD_CLOEXEC = 1030;
+/** Above the standard ones. */
+const FIRST_FREE = 3;
 const { EBADF, ENOTSOCK } = koffi.os.errno;
 
 type GetSockOpt = (fd: number, level: number, name: number, value: Buffer, length: Buffer) => number;
@@ -32,6 +35,7 @@ const setsockopt = libc.func('setsockopt', 'int', ['int', 'int', 'int', 'void *'
   value: Buffer,
   length: number,
 ) => number;
+const fcntl = libc.func('fcntl', 'int', ['int', 'int', '...']);
 const dup2 = libc.func('dup2', 'int', ['int', 'int']) as (from: number, to: number) => number;
 
 /** The contract is `Host.socketKind`. */
@@ -72,6 +76,13 @@ export function limitReceived(fd: number, octets: number): void {
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, value, value.length) === 0) return;
   const errno = koffi.errno();
   if (errno !== EBADF && errno !== ENOTSOCK) throw systemError('setsockopt', errno);
+}
+
+/** The contract is `Host.duplicateDescriptor`. */
+export function duplicateDescriptor(fd: number): number {
+  const duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 'int', FIRST_FREE);
+  if (duplicate === -1) throw systemError('fcntl', koffi.errno());
+  return duplicate;
 }
 
 /** The contract is `Host.replaceDescriptor`. */

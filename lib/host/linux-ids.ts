@@ -72,7 +72,7 @@ function expectFileGroup(gid: number): void {
 }
 
 /** C45: a process that became the user holds descriptors the user could not open; the user may not trace it. */
-function makeUndumpable(): void {
+export function makeUndumpable(): void {
   check(prctl(PR_SET_DUMPABLE, 'unsigned long', 0), 'prctl');
   if (prctl(PR_GET_DUMPABLE) !== 0) throw new Error('the process is still dumpable');
 }

@@ -23,8 +23,14 @@ import {
   systemError,
 } from './libc.js';
 import { crypt, loadCrypt } from './linux-crypt.js';
-import { acknowledged, limitReceived, replaceDescriptor, socketKind } from './linux-descriptors.js';
-import { becomeMailUser, withGroup } from './linux-ids.js';
+import {
+  acknowledged,
+  duplicateDescriptor,
+  limitReceived,
+  replaceDescriptor,
+  socketKind,
+} from './linux-descriptors.js';
+import { becomeMailUser, makeUndumpable, withGroup } from './linux-ids.js';
 import { notify } from './linux-notify.js';
 import { openSyslog, syslog } from './linux-syslog.js';
 
@@ -59,10 +65,12 @@ export const linuxHost: Host = {
   becomeMailUser,
   setEffectiveUser,
   regainRoot,
+  becomeUndumpable: makeUndumpable,
   withGroup,
   socketKind,
   acknowledged,
   limitReceived,
+  duplicateDescriptor,
   replaceDescriptor,
   openSyslog,
   syslog,

@@ -93,6 +93,8 @@ export function createPortableHost(): Host {
     socketKind,
     acknowledged: () => undefined,
     limitReceived: () => {},
+    becomeUndumpable: () => {},
+    duplicateDescriptor: () => needsNative('duplicating a descriptor'),
     replaceDescriptor: () => needsNative('replacing a descriptor'),
     openSyslog: () => needsNative('syslog'),
     syslog: () => needsNative('syslog'),

@@ -7,12 +7,33 @@ import { networkOf } from '../networks.js';
 /** A connection that has been counted in. */
 export interface Place {
   /** Counts it for its client's address, too; once. @returns why it must be refused */
-  countFor(address: string): string | undefined;
+  countFor(address: string): MaybeLater<string | undefined>;
   /** Once, when it is over. */
   leave(): void;
 }
 
-export class ConnectionLimits {
+/** At once where one process counts; later where it asks the one that counts for all. */
+export type MaybeLater<T> = T | Promise<T>;
+
+/** What a server asks before it serves a connection. */
+export interface Admission {
+  /** Connections open now, of this process. */
+  readonly total: number;
+  /**
+   * Counts a connection in.
+   * @param address of its client, if that is known already; else `countFor` comes later
+   * @returns its place, or why it must be refused
+   */
+  enter(address: string | undefined): MaybeLater<Place | { readonly refused: string }>;
+}
+
+/** How many of each key may be inside, such as the connections of a user. */
+export interface KeyedPlaces {
+  /** @returns what to call once when it is over; undefined when there are too many already */
+  enter(key: string): MaybeLater<(() => void) | undefined>;
+}
+
+export class ConnectionLimits implements Admission {
   #total = 0;
   readonly #addresses: KeyedLimit;
 
@@ -28,14 +49,13 @@ export class ConnectionLimits {
     return this.#total;
   }
 
-  /** Counts a connection in. @returns its place, or why it must be refused */
-  enter(): Place | { readonly refused: string } {
+  enter(address: string | undefined): LocalPlace | { readonly refused: string } {
     if (this.#total >= this.most) return { refused: 'too many connections' };
     this.#total++;
     let leaveAddress: (() => void) | undefined;
-    return {
-      countFor: address => {
-        leaveAddress = this.#addresses.enter(networkOf(address));
+    const place: LocalPlace = {
+      countFor: from => {
+        leaveAddress = this.#addresses.enter(networkOf(from));
         return leaveAddress ? undefined : 'too many connections from your address';
       },
       leave: () => {
@@ -43,11 +63,20 @@ export class ConnectionLimits {
         leaveAddress?.();
       },
     };
+    const refused = address === undefined ? undefined : place.countFor(address);
+    if (refused === undefined) return place;
+    place.leave();
+    return { refused };
   }
 }
 
+/** A place of this process's own counting. */
+export interface LocalPlace extends Place {
+  countFor(address: string): string | undefined;
+}
+
 /** At most so many of each key. Memory is bounded by the number of those inside. */
-export class KeyedLimit {
+export class KeyedLimit implements KeyedPlaces {
   readonly #inside = new Map<string, number>();
 
   constructor(private readonly most: number) {}

@@ -29,7 +29,7 @@ export async function attemptLogin(
 ): Promise<LoggedIn> {
   const user = Buffer.from(credentials.user).toString();
   const { method } = credentials;
-  const attempt = services.throttle.begin(peer.address, credentials.user);
+  const attempt = await services.throttle.begin(peer.address, credentials.user);
   try {
     if (attempt === undefined) throw tooMany();
     if (attempt.wait > 0) await connection.pause(attempt.wait);
@@ -71,7 +71,7 @@ async function open(
   connection: Pick<Connection, 'silentFor' | 'cut'>,
   account: Account,
 ): Promise<LoggedIn> {
-  const leave = services.users.enter(account.user);
+  const leave = await services.users.enter(account.user);
   if (leave === undefined) {
     throw new Unavailable('SYS/TEMP', 'too many connections of this user, try again later', { fatal: true });
   }

@@ -1,11 +1,12 @@
 /** What a session needs from the composition root, and what can be set about it. Types and defaults only. */
 import type { Duplex } from 'node:stream';
+import type { SecureVersion } from 'node:tls';
 import type { Log } from '../log.js';
 import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
-import type { KeyedLimit } from './limits.js';
+import type { KeyedPlaces } from './limits.js';
 import type { AskKernel } from './silence.js';
-import type { Throttle } from './throttle.js';
+import type { Attempts } from './throttle.js';
 
 export interface SessionSettings {
   /** Name in the greeting and in APOP's timestamp. */
@@ -61,6 +62,8 @@ export interface Secured {
 export interface TlsOffer {
   /** TLS from the first octet on (RFC 8314 §3); else by STLS (RFC 2595 §4). */
   readonly implicit: boolean;
+  /** The least version, where somebody else must know it. */
+  readonly minVersion?: SecureVersion;
   /** Asked before the client is told to begin. @throws Unavailable when no TLS can come of it */
   ready(): Promise<void>;
   /** Does the handshake, as the server. The stream is not used for anything else from then on. @throws HandshakeFailed */
@@ -68,9 +71,9 @@ export interface TlsOffer {
 }
 
 export interface SessionServices {
-  readonly throttle: Throttle;
+  readonly throttle: Attempts;
   /** Connections of each user, from the right password on. */
-  readonly users: KeyedLimit;
+  readonly users: KeyedPlaces;
   readonly authenticator: Authenticator;
   readonly openMaildrop: OpenMaildrop;
   readonly askKernel: AskKernel;

@@ -9,7 +9,8 @@ import type { Log } from '../log.js';
 import { Networks } from '../networks.js';
 import type { Peer } from '../pop3/ports.js';
 import { clientBehind } from './front-end.js';
-import { ConnectionLimits, type Place } from './limits.js';
+import { IdleWatch } from './idle-watch.js';
+import { type Admission, ConnectionLimits, type Place } from './limits.js';
 import { peerOf } from './peer.js';
 import { READ_AHEAD, RECEIVE_BUFFER } from './received.js';
 import { RefusalLog } from './refusal-log.js';
@@ -24,6 +25,8 @@ export interface TcpOptions {
   readonly log: Log;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
+  /** Who counts connections, if not this server by itself. */
+  readonly admission?: Admission | undefined;
   /** Connections that the system keeps until they are accepted. Default 511. */
   readonly backlog?: number;
   /** Networks of front ends: who connects from there must begin with a PROXY header. Default: none. */
@@ -42,7 +45,7 @@ export interface TcpAddress {
   readonly tls?: TlsOffer | undefined;
 }
 
-type TlsOf = (socket: Socket) => TlsOffer | undefined;
+export type TlsOf = (socket: { readonly localPort?: number | undefined }) => TlsOffer | undefined;
 
 /** A connection, and what its listener offers. */
 interface Accepted {
@@ -54,16 +57,18 @@ export class TcpServer {
   readonly #servers: Server[] = [];
   readonly #sessions = new Map<Socket, Promise<void>>();
   readonly #draining = new AbortController();
-  readonly #limits: ConnectionLimits;
+  readonly #limits: Admission;
   readonly #frontEnds: Networks;
   readonly #refusals: RefusalLog;
   readonly #backlog: number;
   /** Connections from before `start`; undefined after it. */
   #waiting: Accepted[] | undefined = [];
-  #idle: NodeJS.Timeout | undefined;
+  readonly #idle: IdleWatch | undefined;
 
   constructor(private readonly options: TcpOptions) {
-    this.#limits = new ConnectionLimits(options.maxConnections, options.maxConnectionsPerAddress);
+    this.#limits =
+      options.admission ?? new ConnectionLimits(options.maxConnections, options.maxConnectionsPerAddress);
+    this.#idle = options.onIdle && new IdleWatch(options.onIdle, () => this.connections);
     this.#refusals = new RefusalLog(options.log);
     this.#backlog = options.backlog ?? 511;
     this.#frontEnds = new Networks(options.proxyNets ?? []);
@@ -102,7 +107,7 @@ export class TcpServer {
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
     for (const accepted of waiting) this.#accept(accepted);
-    this.#watchIdle();
+    this.#idle?.look();
   }
 
   async #listen({ host, port, tls }: TcpAddress): Promise<AddressInfo> {
@@ -144,18 +149,6 @@ export class TcpServer {
     return server;
   }
 
-  /** Starts the idle time again, unless somebody is connected. */
-  #watchIdle(): void {
-    const { onIdle } = this.options;
-    clearTimeout(this.#idle);
-    if (onIdle === undefined || onIdle.after === 0 || this.connections > 0) return;
-    // The end has begun already; a timer would only keep the process.
-    if (this.#draining.signal.aborted) return;
-    this.#idle = setTimeout(() => {
-      if (this.connections === 0) onIdle.leave();
-    }, onIdle.after);
-  }
-
   /** Connections open now. */
   get connections(): number {
     return this.#limits.total;
@@ -168,7 +161,7 @@ export class TcpServer {
   async close(grace: number): Promise<void> {
     const closed = this.#servers.map(server => new Promise<void>(resolve => server.close(() => resolve())));
     this.#draining.abort();
-    clearTimeout(this.#idle);
+    this.#idle?.close();
     for (const { socket } of this.#waiting ?? []) socket.destroy();
     const cut = setTimeout(() => this.cut(), grace);
     await Promise.all(this.#sessions.values());
@@ -184,24 +177,27 @@ export class TcpServer {
 
   #accept(accepted: Accepted): void {
     const { socket } = accepted;
+    const session = this.#admit(accepted).finally(() => {
+      this.#sessions.delete(socket);
+      this.#idle?.look();
+    });
+    this.#sessions.set(socket, session);
+  }
+
+  async #admit(accepted: Accepted): Promise<void> {
+    const { socket } = accepted;
     const peer = peerOf(socket);
-    const place = this.#limits.enter();
-    if ('refused' in place) {
-      this.#refuse(accepted, peer, place.refused);
-      return;
+    const behind = this.#frontEnds.has(peer.address);
+    const asked = this.#limits.enter(behind ? undefined : peer.address);
+    const place = asked instanceof Promise ? await asked : asked;
+    if ('refused' in place) return this.#refuse(accepted, peer, place.refused);
+    try {
+      socket.setKeepAlive(true, KEEPALIVE_AFTER);
+      if (behind) await this.#serveBehind(accepted, peer, place);
+      else await this.#serve(accepted, peer);
+    } finally {
+      place.leave();
     }
-    socket.setKeepAlive(true, KEEPALIVE_AFTER);
-    const session = this.#frontEnds.has(peer.address)
-      ? this.#serveBehind(accepted, peer, place)
-      : this.#serve(accepted, peer, place);
-    this.#sessions.set(
-      socket,
-      session.finally(() => {
-        this.#sessions.delete(socket);
-        place.leave();
-        this.#watchIdle();
-      }),
-    );
   }
 
   /** A connection from a front end: it counts for its client, not for the front end. */
@@ -209,17 +205,15 @@ export class TcpServer {
     const { handshakeTimeout: timeout = 30_000 } = this.options;
     const { signal } = this.#draining;
     const client = await clientBehind(accepted.socket, proxy, { timeout, signal, log: this.#refusals });
-    if (client) await this.#serve(accepted, client, place);
+    if (client === undefined) return;
+    const refused = await place.countFor(client.address);
+    if (refused !== undefined) this.#refuse(accepted, client, refused);
+    else await this.#serve(accepted, client);
   }
 
-  async #serve(accepted: Accepted, peer: Peer, place: Place): Promise<void> {
-    const { socket, tls } = accepted;
-    const refused = place.countFor(peer.address);
-    if (refused !== undefined) this.#refuse(accepted, peer, refused);
-    else {
-      const options = { signal: this.#draining.signal, tls, strangers: this.#refusals };
-      await serve(socket, peer, this.options.services, options);
-    }
+  #serve({ socket, tls }: Accepted, peer: Peer): Promise<void> {
+    const options = { signal: this.#draining.signal, tls, strangers: this.#refusals };
+    return serve(socket, peer, this.options.services, options);
   }
 
   /**
@@ -235,7 +229,8 @@ export class TcpServer {
   }
 }
 
-function cannotListen(host: string | undefined, port: number, cause: unknown): UsageError {
+/** What the sysadmin is told when an address is not to be had. */
+export function cannotListen(host: string | undefined, port: number, cause: unknown): UsageError {
   const where = `${host === undefined ? '*' : host.includes(':') ? `[${host}]` : host}:${port}`;
   switch (errnoOf(cause)) {
     case 'EADDRINUSE':

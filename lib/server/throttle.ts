@@ -9,6 +9,7 @@
  * Unknown users are counted like any other. Memory is bounded.
  */
 import { networkOf } from '../networks.js';
+import type { MaybeLater } from './limits.js';
 
 export interface ThrottleSettings {
   /** The longest wait for one attempt, milliseconds; 0 for none at all. */
@@ -24,6 +25,12 @@ export interface Attempt {
   succeeded(): void;
   /** It told nothing: the client left before anything was checked, or a backend is down. */
   abandoned(): void;
+}
+
+/** What a login asks before anything is checked. */
+export interface Attempts {
+  /** Begins an attempt. @returns undefined when too many from this address are waiting already */
+  begin(address: string, user: Uint8Array): MaybeLater<Attempt | undefined>;
 }
 
 /** Failures that cost nothing: by a hand that slips, a client that tries its methods one after the other. */
@@ -44,7 +51,7 @@ interface Count {
   since: number;
 }
 
-export class Throttle {
+export class Throttle implements Attempts {
   readonly #pairs: Counts;
   readonly #addresses: Counts;
   readonly #users: Counts;
@@ -61,7 +68,6 @@ export class Throttle {
     this.#users = new Counts(now);
   }
 
-  /** Begins an attempt. @returns undefined when too many from this address are waiting already */
   begin(address: string, user: Uint8Array): Attempt | undefined {
     const network = networkOf(address);
     const name = Buffer.from(user.subarray(0, LONGEST_NAME)).toString('latin1');

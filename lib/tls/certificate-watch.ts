@@ -33,7 +33,7 @@ export class CertificateWatch {
   #failure: string | undefined;
 
   constructor(
-    private readonly certificates: Certificates,
+    private readonly certificates: Pick<Certificates, 'use' | 'warn'>,
     private readonly files: readonly CertificateFiles[],
     private readonly log: Log,
   ) {}

@@ -25,18 +25,26 @@ export interface CertificatesOptions {
   /** In ms. */
   readonly handshakeTimeout: number;
   readonly log: Log;
+  /** 48 octets that all processes share which take each other's sessions up again. Default: random. */
+  readonly ticketKeys?: Buffer;
 }
 
 export class Certificates {
   readonly #options: CertificatesOptions;
-  readonly #ticketKeys = randomBytes(48);
+  readonly ticketKeys: Buffer;
   #pairs: readonly PemPair[] = [];
   #contexts = new Map<SecureVersion, Contexts>();
 
   /** @throws UsageError EX_CONFIG for what cannot be used, naming the file */
   constructor(options: CertificatesOptions) {
     this.#options = options;
+    this.ticketKeys = options.ticketKeys ?? randomBytes(48);
     this.use(options.pairs);
+  }
+
+  /** Those in use. */
+  get pairs(): readonly PemPair[] {
+    return this.#pairs;
   }
 
   /** A handshake on a stream, which is used for nothing else from then on. @throws HandshakeFailed */
@@ -57,7 +65,7 @@ export class Certificates {
     const identities = pairs.map(checkIdentity);
     const contexts = new Map<SecureVersion, Contexts>();
     for (const minVersion of this.#options.minVersions) {
-      contexts.set(minVersion, new Contexts(identities, { minVersion, ticketKeys: this.#ticketKeys }));
+      contexts.set(minVersion, new Contexts(identities, { minVersion, ticketKeys: this.ticketKeys }));
     }
     this.#contexts = contexts;
     this.#pairs = pairs;

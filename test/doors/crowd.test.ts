@@ -74,34 +74,39 @@ while True: print(repr(s.recv(65536).decode()), flush=True)`;
 
 const acceptNo = DOORS.find(({ name }) => name === 'systemd Accept=no, root')!;
 
-testAsRoot(
-  acceptNo.programs,
-  'Accept=no: READY, STATUS, STOPPING to the manager; leaves when nobody is there',
-  async () => {
-    const host = await ScratchHost.create();
-    host.fill('alice', MAIL_OF_ALICE.join(''), { ...ALICE, gid: MAIL }, 0o660);
-    const path = join(host.root, 'notify');
-    const { child, said } = await manager(path);
-    const until = async (count: number) => {
-      while (said().length < count) await once(child.stdout!, 'data');
-    };
-    const door = await openDoor(acceptNo, host, ['--idle-exit=1'], { NOTIFY_SOCKET: path });
-    const client = await Pop3Client.greeted(door.port);
-    await until(1);
-    expect(said()).toEqual([`'READY=1\\nSTATUS=serving ${host.spool}'`]);
-    await client.logIn('alice', SECRET);
-    // Longer than idle-exit: somebody is there.
-    const idle = once(door.superserver, 'exit');
-    expect(await Promise.race([idle, new Promise(resolve => setTimeout(resolve, 1500, 'still there'))])).toBe(
-      'still there',
-    );
-    await client.ok('QUIT');
-    expect(await client.rest()).toBe('');
-    expect(await idle).toEqual([0, null]);
-    await until(2);
-    expect(said().slice(1)).toEqual(["'STOPPING=1'"]);
-  },
-);
+for (const workers of [1, 2]) {
+  const who = workers === 1 ? '' : `, ${workers} workers`;
+  testAsRoot(
+    acceptNo.programs,
+    `Accept=no${who}: READY, STATUS, STOPPING to the manager; leaves when nobody is there`,
+    async () => {
+      const host = await ScratchHost.create();
+      host.fill('alice', MAIL_OF_ALICE.join(''), { ...ALICE, gid: MAIL }, 0o660);
+      const path = join(host.root, 'notify');
+      const { child, said } = await manager(path);
+      const until = async (count: number) => {
+        while (said().length < count) await once(child.stdout!, 'data');
+      };
+      const door = await openDoor(acceptNo, host, ['--idle-exit=1', `--workers=${workers}`], {
+        NOTIFY_SOCKET: path,
+      });
+      const client = await Pop3Client.greeted(door.port);
+      await until(1);
+      expect(said()).toEqual([`'READY=1\\nSTATUS=serving ${host.spool}'`]);
+      await client.logIn('alice', SECRET);
+      // Longer than idle-exit: somebody is there.
+      const idle = once(door.superserver, 'exit');
+      expect(
+        await Promise.race([idle, new Promise(resolve => setTimeout(resolve, 1500, 'still there'))]),
+      ).toBe('still there');
+      await client.ok('QUIT');
+      expect(await client.rest()).toBe('');
+      expect(await idle).toEqual([0, null]);
+      await until(2);
+      expect(said().slice(1)).toEqual(["'STOPPING=1'"]);
+    },
+  );
+}
 
 const wait = DOORS.find(({ name }) => name === 'inetd wait, root')!;
 

@@ -127,6 +127,13 @@ export const DOORS: readonly Kind[] = [
     command: inetd('wait', 'mbox-pop3d:mail'),
     asService: true,
   },
+  {
+    name: 'inetd wait, root, two workers',
+    programs: ['inetd'],
+    model: 'shared',
+    logs: 'syslog',
+    command: (host, port, flags) => inetd('wait', 'root')(host, port, [...flags, '--workers=2']),
+  },
   { name: 'xinetd, root', programs: ['xinetd'], model: 'per-user', logs: 'syslog', command: xinetd('no') },
   {
     name: 'xinetd wait, root',
@@ -141,6 +148,13 @@ export const DOORS: readonly Kind[] = [
     model: 'shared',
     logs: 'stderr',
     command: systemd(['--fdname=pop3']),
+  },
+  {
+    name: 'systemd Accept=no, root, two workers',
+    programs: ACTIVATE,
+    model: 'shared',
+    logs: 'stderr',
+    command: (host, port, flags) => systemd(['--fdname=pop3'])(host, port, [...flags, '--workers=2']),
   },
   {
     name: 'systemd Accept=no, service account',
