@@ -149,9 +149,9 @@ export class Supervisor {
   }
 
   #startOf(): WorkerStart {
-    const { settings, tls, wasRoot, syslog } = this.options;
+    const { settings, maxConnections, tls, wasRoot, syslog } = this.options;
     return {
-      settings,
+      settings: { ...settings, maxConnections },
       sockets: this.#sockets.all.map(
         ({ tls: offer }) =>
           offer && { implicit: offer.implicit, minVersion: offer.minVersion ?? settings.tlsMin },

@@ -93,7 +93,7 @@ class Worker {
       ...settings,
       services: this.#services(host, settings),
       log: this.#log,
-      admission: new RemoteAdmission(this.#channel),
+      admission: new RemoteAdmission(this.#channel, settings.maxConnections),
     });
     this.#server = server;
     for (const [i, socket] of sockets.entries()) {

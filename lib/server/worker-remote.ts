@@ -27,8 +27,13 @@ const STOPPING = 'the server is being stopped';
 
 export class RemoteAdmission implements Admission {
   #total = 0;
+  #asking = 0;
 
-  constructor(private readonly channel: Channel) {}
+  /** @param most connections of all workers together */
+  constructor(
+    private readonly channel: Channel,
+    private readonly most: number,
+  ) {}
 
   get total(): number {
     return this.#total;
@@ -37,6 +42,9 @@ export class RemoteAdmission implements Admission {
   /** Never rejects. */
   async enter(address: string | undefined): Promise<Place | { readonly refused: string }> {
     const { channel } = this;
+    // Who waits for an answer has a descriptor: of a flood, no more than were let in.
+    if (this.#total + this.#asking >= this.most) return { refused: 'too many connections' };
+    this.#asking++;
     try {
       const { head } = await channel.call('enter', { address });
       if (head.refused !== undefined) return { refused: String(head.refused) };
@@ -51,6 +59,8 @@ export class RemoteAdmission implements Admission {
       };
     } catch {
       return { refused: STOPPING };
+    } finally {
+      this.#asking--;
     }
   }
 }

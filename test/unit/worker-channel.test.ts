@@ -95,7 +95,7 @@ function world(authenticator: Partial<Authenticator> = {}): World {
 
 test('connections: counted in and out, and all given back with the worker', async () => {
   const { worker, authority, admission } = world();
-  const remote = new RemoteAdmission(worker);
+  const remote = new RemoteAdmission(worker, 100);
   const place = await remote.enter('192.0.2.1');
   if ('refused' in place) throw new Error(place.refused);
   const behind = await remote.enter(undefined);
@@ -103,6 +103,10 @@ test('connections: counted in and out, and all given back with the worker', asyn
   expect(await behind.countFor('192.0.2.1')).toBeUndefined();
   expect(await remote.enter('192.0.2.9')).toEqual({ refused: 'too many connections' });
   expect([remote.total, admission.total, authority.connections]).toEqual([2, 2, 2]);
+  // The worker's own share is refused without asking.
+  expect(await new RemoteAdmission(worker, 0).enter('192.0.2.9')).toEqual({
+    refused: 'too many connections',
+  });
   place.leave();
   expect(remote.total).toBe(1);
   await vi.waitFor(() => expect(admission.total).toBe(1));
@@ -212,7 +216,7 @@ test('when the supervisor is gone, nobody new is served and no call hangs', asyn
   const pending = new RemoteAuthenticator(worker).checkPassword(octets('a'), octets('b'), PEER);
   authority.channel.close('over');
   await expect(pending).rejects.toBeInstanceOf(Unavailable);
-  expect(await new RemoteAdmission(worker).enter('192.0.2.1')).toEqual({
+  expect(await new RemoteAdmission(worker, 100).enter('192.0.2.1')).toEqual({
     refused: 'the server is being stopped',
   });
   await expect(new RemoteUsers(worker).enter('alice')).rejects.toMatchObject({ code: 'SYS/TEMP' });
