@@ -71,6 +71,8 @@ export interface Settings {
   readonly readOnly: boolean;
   readonly stateDir: string;
   readonly runtimeDir: string;
+  /** Octets; Infinity for no cache. */
+  readonly indexCache: number;
   readonly user: string | undefined;
   readonly group: string | undefined;
   readonly locks: readonly LockMethod[];
@@ -193,6 +195,11 @@ export const OPTIONS = {
     type: 'string',
     describe: 'session locks',
     defaultDescription: 'STATE-DIR/run, or /run/mbox-pop3d',
+  },
+  'index-cache': {
+    type: 'string',
+    describe: 'KiB of the smallest mailbox whose index is kept for the next session; no for none',
+    default: '1024',
   },
   user: {
     type: 'string',
@@ -343,6 +350,7 @@ export function settingsFrom(raw: RawOptions): Settings {
     readOnly: flag(raw, 'read-only'),
     stateDir,
     runtimeDir,
+    indexCache: indexCache(raw),
     user: text(raw, 'user'),
     group: text(raw, 'group'),
     locks: locks(raw),
@@ -515,6 +523,16 @@ function workers(raw: RawOptions): number {
   return value;
 }
 
+/** KiB, or `no`; octets, or Infinity. */
+function indexCache(raw: RawOptions): number {
+  const value = text(raw, 'index-cache') ?? '';
+  if (value === 'no') return Number.POSITIVE_INFINITY;
+  if (!/^(0|[1-9][0-9]{0,9})$/.test(value)) {
+    throw new UsageError(`--index-cache ${value}: neither a number of KiB nor no`, EX.USAGE);
+  }
+  return 1024 * Number(value);
+}
+
 function backends(raw: RawOptions): { users: string | undefined; auth: AuthBackend[] } {
   const users = text(raw, 'users');
   const names = (text(raw, 'auth') ?? (users === undefined ? 'system' : 'users')).split(/[\s,]+/);
@@ -599,6 +617,7 @@ function logLevel(raw: RawOptions): Level {
 /** What the library starts from: limits out of the way of a test, everything else as the daemon. */
 export const LIBRARY_DEFAULTS = {
   readOnly: false,
+  indexCache: 1024 * 1024,
   locks: ['dotlock', 'fcntl'],
   lockYield: 15_000,
   lockTimeout: 20_000,

@@ -33,13 +33,13 @@ class Window {
 }
 
 /**
- * The identities of all messages, in order (`mbox/unique-id.ts`).
+ * The identities of all messages from `first` on, in order (`mbox/unique-id.ts`).
  * @throws Unavailable SYS/TEMP (fatal) when a header is not the one that was indexed
  */
-export async function identitiesOf(file: MailboxFile, index: MailboxIndex): Promise<string[]> {
+export async function identitiesOf(file: MailboxFile, index: MailboxIndex, first = 1): Promise<string[]> {
   const window = new Window(file, index.size);
   const identities: string[] = [];
-  for (let n = 1; n <= index.messages; n++) identities.push(await identify(window, index.extent(n)));
+  for (let n = first; n <= index.messages; n++) identities.push(await identify(window, index.extent(n)));
   return identities;
 }
 

@@ -5,32 +5,27 @@
  * is checked before its octets go out, and any change but an append ends the session without UPDATE.
  */
 import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
 import { Unavailable } from '../errors.js';
 import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
 import { WireForm } from '../mbox/wire.js';
 import type { Maildrop } from '../pop3/ports.js';
+import { ExtentProof } from './extent-proof.js';
 import { identitiesOf } from './identities.js';
 import type { FileStat } from './io.js';
-import type { MailboxAccess } from './mailbox-access.js';
+import { keepIndex } from './keep-index.js';
 import { changeBetween } from './mailbox-file.js';
 import { DiskFailure } from './redo.js';
+import {
+  hasHeaderOf,
+  isWhereItWas,
+  keptIdentities,
+  keptIdentity,
+  READ_CHUNK,
+  type Snapshot,
+  saysTheSame,
+  takeSnapshot,
+} from './snapshot.js';
 import { type UserState, updateMailbox } from './update.js';
-
-/** Octets read, and checked, at a time. */
-export const READ_CHUNK = 64 * 1024;
-
-export interface Snapshot {
-  readonly access: MailboxAccess;
-  readonly index: MailboxIndex;
-  /** The file as it was when indexed. */
-  readonly stat: FileStat;
-  /**
-   * Whether its change time was far enough in the past: a rewrite in the same tick of the file system's
-   * clock would leave the same times, so until then equal times prove nothing.
-   */
-  readonly settled: boolean;
-}
 
 export interface MaildropOptions {
   readonly readOnly: boolean;
@@ -51,9 +46,15 @@ export class MboxMaildrop implements Maildrop {
   #uniqueIds: Promise<readonly string[]> | undefined;
   #prepared: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
+  /** The unique-ids, once a client may know them. */
+  #told: readonly string[] | undefined;
+  /** What UPDATE has cut the marked messages out of. */
+  #updated: MailboxIndex | undefined;
+  /** Whether the index was found to be wrong, or may be. */
+  #doubtful = false;
 
   constructor(
-    private readonly snapshot: Snapshot,
+    private snapshot: Snapshot,
     private readonly state: UserState,
     private readonly options: MaildropOptions,
   ) {
@@ -72,8 +73,7 @@ export class MboxMaildrop implements Maildrop {
     if (this.options.readOnly) throw new Unavailable('SYS/PERM', 'this maildrop is read-only');
     this.#prepared ??= this.options.prepare();
     await this.#prepared;
-    const { start, end } = this.snapshot.index.extent(n);
-    this.#marked.set(n, await this.#digest(n, start, end));
+    this.#marked.set(n, await this.#digest(n));
   }
 
   unmarkAll(): void {
@@ -97,8 +97,11 @@ export class MboxMaildrop implements Maildrop {
     try {
       this.options.beginUpdate();
       // Nothing marked: nothing is written, no lock is taken (design promise P1).
-      if (this.#marked.size > 0) await updateMailbox(this.snapshot, this.#marked, this.state);
+      if (this.#marked.size > 0) {
+        this.#updated = await updateMailbox(this.snapshot, this.#marked, this.state);
+      }
     } catch (error) {
+      this.#doubtful = true;
       if (error instanceof DiskFailure) this.options.onDiskFailure();
       throw error;
     } finally {
@@ -107,11 +110,23 @@ export class MboxMaildrop implements Maildrop {
   }
 
   release(): Promise<void> {
-    this.#closed ??= this.options.release();
+    this.#closed ??= this.#leave();
     return this.#closed;
   }
 
+  async #leave(): Promise<void> {
+    try {
+      const { snapshot } = this;
+      const updated = this.#updated && { index: this.#updated, isMarked: (n: number) => this.#marked.has(n) };
+      const leftover = { snapshot, doubtful: this.#doubtful, uniqueIds: this.#told, updated };
+      await keepIndex(this.state.cache, leftover);
+    } finally {
+      await this.options.release();
+    }
+  }
+
   async *#wire(n: number, form: WireForm): AsyncGenerator<Uint8Array> {
+    await this.#mustBeAsKept(n);
     const { header, contentEnd } = this.snapshot.index.extent(n);
     for await (const chunk of this.#checkedChunks(n, header, contentEnd)) {
       const wire = form.encode(chunk);
@@ -122,22 +137,73 @@ export class MboxMaildrop implements Maildrop {
     if (rest.length > 0) yield rest;
   }
 
-  async #digest(n: number, start: number, end: number): Promise<string> {
+  /** Digests a message that is to be deleted. One that only the cache knows is proved first. */
+  async #digest(n: number): Promise<string> {
+    const { access, index, believed } = this.snapshot;
+    const { start, end } = index.extent(n);
     const hash = createHash('sha256');
-    for await (const chunk of this.#checkedChunks(n, start, end)) hash.update(chunk);
-    return hash.digest('base64');
+    const proof = n <= believed ? new ExtentProof(access.file, index, n) : undefined;
+    for await (const chunk of this.#checkedChunks(n, start, end)) {
+      hash.update(chunk);
+      proof?.push(chunk);
+    }
+    if (proof === undefined || (await proof.holds(keptIdentity(this.snapshot, n))))
+      return hash.digest('base64');
+    await this.#indexAgain();
+    return this.#digest(n);
   }
 
   async #computeUniqueIds(): Promise<readonly string[]> {
-    const { access, index, stat } = this.snapshot;
+    let identities: string[];
+    try {
+      identities = await this.#identities();
+    } catch (error) {
+      if (this.snapshot.believed === 0) throw error;
+      await this.#indexAgain();
+      identities = await this.#identities();
+    }
+    this.#told = await this.state.memory.assign(identities);
+    return this.#told;
+  }
+
+  /** Of the messages of this session. What the cache has of them is not read again. */
+  async #identities(): Promise<string[]> {
+    const { access, index, stat, identities } = this.snapshot;
     const before = access.held ? stat : await this.#lookAgain();
-    const identities = await identitiesOf(access.file, index);
+    const known = keptIdentities(identities);
+    const read = await identitiesOf(access.file, index, known.length + 1);
     // One look afterwards covers all: the headers were read after the look before.
     if (!access.held) {
       const now = await access.file.stat();
-      if (changeBetween(before, now) === 'other') throw broken('mailbox changed while it was read');
+      if (changeBetween(before, now) === 'other') throw this.#broken('mailbox changed while it was read');
     }
-    return this.state.memory.assign(identities);
+    return [...known, ...read].slice(0, this.messages);
+  }
+
+  /** Before anything of a message is sent that the cache knew of an earlier state of the file. */
+  async #mustBeAsKept(n: number): Promise<void> {
+    const { access, index, believed, exact } = this.snapshot;
+    if (exact || n > believed) return;
+    if (!(await hasHeaderOf(access.file, index.extent(n)))) await this.#indexAgain();
+  }
+
+  /** The file is not what the cache had of it: all of it is read after all, and nothing told may turn out untrue. */
+  async #indexAgain(): Promise<void> {
+    const was = this.snapshot;
+    if (!was.access.held) await this.#lookAgain();
+    const now = await takeSnapshot(was.access);
+    const marked = [...this.#marked.keys()];
+    if (
+      !saysTheSame(was.index, now.index, this.messages) ||
+      !marked.every(n => isWhereItWas(was.index.extent(n), now.index.extent(n)))
+    ) {
+      throw this.#broken('mailbox was changed by another program');
+    }
+    this.snapshot = now;
+    const told = this.#told;
+    if (told === undefined) return;
+    const again = await this.state.memory.assign(await this.#identities());
+    if (told.some((id, i) => id !== again[i])) throw this.#broken('mailbox was changed by another program');
   }
 
   /** The octets [from, to) of message n as they were indexed, or an error: never those of another message. */
@@ -151,14 +217,14 @@ export class MboxMaildrop implements Maildrop {
       if (!access.held) {
         const now = await access.file.stat();
         if (seen !== undefined && changeBetween(seen, now) === 'other') {
-          throw broken('mailbox changed while it was read');
+          throw this.#broken('mailbox changed while it was read');
         }
         // Grown: by an append, unless the message begins otherwise now.
         if (seen === undefined || changeBetween(seen, now) === 'grown') {
           seen = await this.#confirm(index.extent(n));
         }
       }
-      if (chunk.length === 0) throw broken('mailbox is shorter than it was');
+      if (chunk.length === 0) throw this.#broken('mailbox is shorter than it was');
       position += chunk.length;
       yield chunk;
     }
@@ -168,30 +234,23 @@ export class MboxMaildrop implements Maildrop {
   async #lookAgain(): Promise<FileStat> {
     const now = await this.snapshot.access.file.stat();
     if (changeBetween(this.snapshot.stat, now) === 'other')
-      throw broken('mailbox was changed by another program');
+      throw this.#broken('mailbox was changed by another program');
     return now;
   }
 
   /** The same, and message n still begins as indexed: a rewrite that ended larger looks like an append. */
   async #confirm(extent: Extent): Promise<FileStat> {
+    const { access, stat, settled } = this.snapshot;
     const now = await this.#lookAgain();
-    if (changeBetween(this.snapshot.stat, now) === 'same' && this.snapshot.settled) return now;
-    let crc = 0;
-    for (let position = extent.start; position < extent.body; ) {
-      const chunk = await this.snapshot.access.file.read(
-        position,
-        Math.min(extent.body, position + READ_CHUNK),
-      );
-      if (chunk.length === 0) throw broken('mailbox is shorter than it was');
-      crc = crc32(chunk, crc);
-      position += chunk.length;
-    }
-    if (crc !== extent.headerCrc) throw broken('mailbox was changed by another program');
+    if (changeBetween(stat, now) === 'same' && settled) return now;
+    if (!(await hasHeaderOf(access.file, extent)))
+      throw this.#broken('mailbox was changed by another program');
     return now;
   }
-}
 
-/** The snapshot is no longer true: the session must end, and never runs UPDATE. */
-function broken(message: string): Unavailable {
-  return new Unavailable('SYS/TEMP', message, { fatal: true });
+  /** The snapshot is no longer true: the session must end, and never runs UPDATE. */
+  #broken(message: string): Unavailable {
+    this.#doubtful = true;
+    return new Unavailable('SYS/TEMP', message, { fatal: true });
+  }
 }

@@ -13,18 +13,19 @@ import { NotMbox } from '../mbox/scanner.js';
 import type { Account, Holder, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
+import { IndexCache } from './index-cache.js';
 import type { SpoolIo } from './io.js';
 import { holdsJournal, Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
 import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
-import { changeBetween } from './mailbox-file.js';
-import { MboxMaildrop, type Snapshot } from './maildrop.js';
+import { MboxMaildrop } from './maildrop.js';
 import type { PlanLayout } from './plan-format.js';
 import { holdsPlan, PlanJournal, USUAL_LAYOUTS } from './plan-journal.js';
 import { type Journals, logRecovery, recover } from './recovery.js';
 import { DiskFailure } from './redo.js';
 import { lockSession, type SessionLock } from './session-lock.js';
+import { takeSnapshot } from './snapshot.js';
 import { Takeover } from './takeover.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
 import { userOfStateDir, userStateDir } from './user-state-dir.js';
@@ -46,6 +47,8 @@ export interface MaildropSettings {
   readonly takeover: number;
   /** Who must own the mailbox file of an account. */
   readonly ownerOf: (account: Account) => number;
+  /** The smallest mailbox file whose index is kept for the next session, octets; Infinity for none. */
+  readonly indexCache: number;
 }
 
 export interface MaildropDeps {
@@ -67,12 +70,6 @@ export interface MaildropDeps {
   /** See `DotlockOptions`. */
   readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
 }
-
-/** Indexing again this often, a mailbox that changes under our locks is given up. */
-const SCAN_TRIES = 3;
-
-/** No file system's clock ticks slower, milliseconds. */
-const CLOCK_TICK = 20;
 
 /** Makes the function by which the protocol opens maildrops. */
 export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): OpenMaildrop {
@@ -117,12 +114,13 @@ export class Spool {
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, access, journals);
       if (access === undefined) return new EmptyMaildrop(release);
-      const snapshot = await takeSnapshot(access);
+      const cache = this.#cacheOf(account);
+      const snapshot = await takeSnapshot(access, cache);
       this.#scheduleYield(access, lockedAt);
       const memory = new UniqueIdMemory(deps.io, userStateDir(settings.stateDir, account.user));
       return new MboxMaildrop(
         snapshot,
-        { journals, memory },
+        { journals, memory, cache },
         {
           readOnly: settings.readOnly || account.readOnly === true,
           beginUpdate: () => session.beginUpdate(),
@@ -184,6 +182,13 @@ export class Spool {
     };
     const plan = new PlanJournal(place, deps.planLayouts ?? USUAL_LAYOUTS);
     return { redo: new Journal(place), plan };
+  }
+
+  #cacheOf(account: Account): IndexCache {
+    const { deps, settings } = this;
+    const dir = userStateDir(settings.stateDir, account.user);
+    const owner = settings.ownerOf(account);
+    return new IndexCache({ io: deps.io, dir, owner, least: settings.indexCache, log: deps.log });
   }
 
   /**
@@ -263,20 +268,6 @@ async function resolveSpool(spool: string): Promise<string> {
   } catch (cause) {
     throw new Unavailable('SYS/TEMP', 'mail spool is not available', { cause });
   }
-}
-
-/** Indexes the file; again if a program that takes none of our locks changed it meanwhile. */
-async function takeSnapshot(access: MailboxAccess): Promise<Snapshot> {
-  for (let attempt = 1; attempt <= SCAN_TRIES; attempt++) {
-    const stat = await access.file.stat();
-    const index = await access.file.scan();
-    const after = await access.file.stat();
-    if (index.size === stat.size && changeBetween(stat, after) === 'same') {
-      const settled = Date.now() - Number(stat.ctimeNs / 1_000_000n) > CLOCK_TICK;
-      return { access, index, stat, settled };
-    }
-  }
-  throw new Unavailable('IN-USE', 'mailbox is being changed by a program that does not lock it');
 }
 
 /** @param fatal whether the session cannot go on after this */

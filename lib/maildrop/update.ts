@@ -17,47 +17,58 @@ import { Unavailable } from '../errors.js';
 import { planUpdate, type UpdatePlan } from '../mbox/compaction.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { identitiesOf, identityOf } from './identities.js';
+import type { IndexCache } from './index-cache.js';
 import { type FileStat, isNoRoom } from './io.js';
 import type { Journal } from './journal.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
-import { READ_CHUNK, type Snapshot } from './maildrop.js';
 import type { PlanJournal } from './plan-journal.js';
 import { type Keeping, NoRoomForPlan, PlanSlide } from './plan-slide.js';
 import type { Journals } from './recovery.js';
 import { type Guard, Redo } from './redo.js';
+import { READ_CHUNK, type Snapshot } from './snapshot.js';
 import type { UniqueIdMemory } from './unique-id-memory.js';
 
 /** Marked message-numbers, each with the base64 SHA-256 of its extent in the file. */
 export type Marks = ReadonlyMap<number, string>;
 
-/** What is kept for one user in `STATE/USER`. */
+/** What is kept for one user in `STATE/USER`, of which an UPDATE needs all but the cache. */
 export interface UserState {
   readonly journals: Journals;
   readonly memory: UniqueIdMemory;
+  readonly cache: IndexCache;
 }
 
 /**
  * Removes the marked messages, durably. The locks are held afterwards; the caller gives them back.
+ * @returns the index that they were cut out of
  * @throws Unavailable when they were not removed
  */
 export async function updateMailbox(
   snapshot: Snapshot,
   marks: Marks,
-  { journals, memory }: UserState,
-): Promise<void> {
+  { journals, memory }: Omit<UserState, 'cache'>,
+): Promise<MailboxIndex> {
   const { access } = snapshot;
+  const remember = async (index: MailboxIndex) => {
+    const touched = await touchesDuplicates(access.file, index, marks, memory);
+    if (touched) await memory.prepare(await identitiesOf(access.file, index), n => marks.has(n));
+    return { index, touched };
+  };
   try {
     await access.relock();
     const now = await access.file.stat();
-    const index = await currentIndex(snapshot, marks, now);
+    const { index, touched } = await remember(await currentIndex(snapshot, marks, now)).catch(error => {
+      if (snapshot.believed === 0) throw error;
+      // A message that nobody has looked at yet is not what the cache had of it.
+      return scanAgain(snapshot, marks, now).then(remember);
+    });
     const plan = planUpdate(index, n => marks.has(n));
-    if (plan === undefined) return;
-    const touched = await touchesDuplicates(access.file, index, marks, memory);
-    if (touched) await memory.prepare(await identitiesOf(access.file, index), n => marks.has(n));
+    if (plan === undefined) return index;
     await carryOut(access, journals, plan, now);
     if (touched) await memory.commit();
     await restoreTimes(access.file, now);
+    return index;
   } catch (cause) {
     if (cause instanceof Unavailable) throw cause;
     throw new Unavailable('SYS/TEMP', 'some deleted messages not removed', { cause });
@@ -153,9 +164,16 @@ async function restoreTimes({ io, fd }: MailboxFile, stat: FileStat): Promise<vo
   }
 }
 
-/** The index the rewrite may go by: the session's own, or a new one that agrees with it where it matters. */
+/**
+ * The index the rewrite may go by: the session's own, or a new one that agrees with it where it matters. Of rows
+ * from the cache those matter that are marked, and these were proved when they were (`extent-proof.ts`).
+ */
 async function currentIndex(snapshot: Snapshot, marks: Marks, now: FileStat): Promise<MailboxIndex> {
   if (changeBetween(snapshot.stat, now) === 'same' && snapshot.settled) return snapshot.index;
+  return scanAgain(snapshot, marks, now);
+}
+
+async function scanAgain(snapshot: Snapshot, marks: Marks, now: FileStat): Promise<MailboxIndex> {
   const index = await snapshot.access.file.scan();
   if (index.size !== now.size) throw changed('its size is still changing');
   const first = Math.min(...marks.keys());
@@ -163,6 +181,8 @@ async function currentIndex(snapshot: Snapshot, marks: Marks, now: FileStat): Pr
     throw changed('messages are missing');
   }
   for (let n = first; n <= snapshot.index.messages; n++) {
+    // What was only believed, and stays, may have been elsewhere all the time: it was never looked at.
+    if (n <= snapshot.believed && !marks.has(n)) continue;
     const [was, is] = [snapshot.index.extent(n), index.extent(n)];
     if (was.start !== is.start || was.end !== is.end || was.fromCrc !== is.fromCrc) {
       throw changed(`message ${n} has moved`);

@@ -29,8 +29,10 @@ export interface Extent {
   readonly headerCrc: number;
 }
 
-const OFFSETS = 5;
-const SMALL = 3;
+/** Columns of a row in `offsets`: start, body, contentEnd, octets, bodyOctets. */
+export const OFFSETS = 5;
+/** Columns of a row in `small`: octets of the From_ line, fromCrc, headerCrc. */
+export const SMALL = 3;
 
 /** Rows of an index while it is being made. */
 export class IndexBuilder {
@@ -77,8 +79,8 @@ export class MailboxIndex {
   readonly totalOctets: number;
 
   constructor(
-    private readonly offsets: Float64Array,
-    private readonly small: Uint32Array,
+    readonly offsets: Float64Array,
+    readonly small: Uint32Array,
     /** Octets of the file that was scanned. */
     readonly size: number,
     /** 1 when the file begins with a FOLDER INTERNAL DATA message, which has no message-number. */

@@ -30,6 +30,7 @@ export function openHere(scratch: Scratch, log: string[] = []): Promise<Maildrop
       lockTimeout: 0,
       takeover: 0,
       lockYield: Number.POSITIVE_INFINITY,
+      indexCache: Number.POSITIVE_INFINITY,
       ownerOf: () => process.geteuid!(),
     },
   );

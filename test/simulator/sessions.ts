@@ -125,6 +125,7 @@ function session<T>(
         takeover: 0,
         lockTimeout: 0,
         lockYield: Number.POSITIVE_INFINITY,
+        indexCache: Number.POSITIVE_INFINITY,
         ownerOf: () => OWNER,
       },
     );

@@ -25,6 +25,7 @@ export async function mailSpool(spool: Spool, overrides: Overrides = {}): Promis
       takeover: 0,
       lockTimeout: 100,
       lockYield: Number.POSITIVE_INFINITY,
+      indexCache: Number.POSITIVE_INFINITY,
       ownerOf: () => process.geteuid!(),
       ...settings,
     },

@@ -12,6 +12,7 @@ test('defaults', () => {
     users: '/etc/users',
     readOnly: false,
     locks: ['dotlock', 'fcntl'],
+    indexCache: 1_048_576,
     lockYield: 15_000,
     takeover: 60_000,
     lockTimeout: 20_000,
@@ -27,6 +28,9 @@ test('defaults', () => {
 });
 
 test.each<[Record<string, unknown>, object]>([
+  [{ 'index-cache': '0' }, { indexCache: 0 }],
+  [{ 'index-cache': '64' }, { indexCache: 65_536 }],
+  [{ 'index-cache': 'no' }, { indexCache: Number.POSITIVE_INFINITY }],
   [{ 'lock-yield': '0' }, { lockYield: 0 }],
   [{ takeover: '0' }, { takeover: 0 }],
   [{ takeover: 'never' }, { takeover: 0 }],
@@ -77,6 +81,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ 'lock-timeout': '' }, '--lock-timeout'],
   [{ 'lock-timeout': '0x10' }, '--lock-timeout 0x10'],
   [{ 'lock-timeout': '99999999' }, '--lock-timeout 99999999'],
+  [{ 'index-cache': 'yes' }, '--index-cache yes: neither a number of KiB nor no'],
   [{ 'idle-timeout': '599.999' }, '--idle-timeout 599.999: not a number of seconds of at least 600'],
   [{ 'login-timeout': '0' }, '--login-timeout 0'],
   [{ 'failure-delay': '1m' }, '--failure-delay 1m'],

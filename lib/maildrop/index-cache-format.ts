@@ -1,0 +1,116 @@
+/**
+ * An index as octets, for `STATE/USER/index`: a header, the rows as they are in memory, and the identities of
+ * the first messages if they are known. It is read back in one piece, which the index then uses as it is.
+ *
+ * Invariant: whatever the octets are, decoding them ends quickly, in rows that are possible for a file of that
+ * size, or in nothing. That they are true of the file is for `index-cache.ts` to find out.
+ */
+import { crc32 } from 'node:zlib';
+import { rowsArePossible } from '../mbox/index-rows.js';
+import { MailboxIndex, OFFSETS, SMALL } from '../mbox/mailbox-index.js';
+import type { FileStat } from './io.js';
+
+/** What is known of a mailbox file, and of which state of it. */
+export interface KeptIndex {
+  readonly index: MailboxIndex;
+  /** 16 octets for each of the first messages, as many as are known. */
+  readonly identities: Buffer;
+  /** When all of it was read in one go, and long enough after the last change to tell the next one by. */
+  readonly proven: boolean;
+  /** The state of the file; its size is that of the index. */
+  readonly stat: Pick<FileStat, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'>;
+  /** When that state was looked at, milliseconds since 1970. */
+  readonly seenAt: number;
+}
+
+/** Octets of an identity (`mbox/unique-id.ts`). */
+export const IDENTITY = 16;
+
+const MAGIC = Buffer.from('mbox-pop3d index', 'latin1');
+const VERSION = 1;
+/** Rows are in the byte order of the host. */
+const BYTE_ORDER = 0x01020304;
+
+const ROW = OFFSETS * Float64Array.BYTES_PER_ELEMENT + SMALL * Uint32Array.BYTES_PER_ELEMENT;
+const HEADER = 96;
+const AT = { version: 16, order: 20, crc: 24, flags: 28, rows: 32, identities: 36, dev: 40, ino: 48 };
+const AT_STAT = { size: 56, mtime: 64, ctime: 72, seenAt: 80 };
+const HIDDEN = 1;
+const PROVEN = 2;
+
+/** From_ line, line end, and the empty line before the next: no message is shorter. Octets. */
+const SHORTEST = 24;
+
+/** Octets that the index of a mailbox file of `size` octets can have at most. */
+export function mostOctets(size: number): number {
+  return HEADER + (1 + Math.floor(size / SHORTEST)) * (ROW + IDENTITY);
+}
+
+/** Octets that `encodeIndex` makes. */
+export function octetsFor(rows: number, identities: number): number {
+  return HEADER + rows * ROW + identities * IDENTITY;
+}
+
+export function encodeIndex({ index, identities, proven, stat, seenAt }: KeptIndex): Buffer {
+  const rows = index.small.length / SMALL;
+  const known = identities.length / IDENTITY;
+  const octets = Buffer.alloc(octetsFor(rows, known));
+  octets.set(MAGIC);
+  octets.writeUInt32LE(VERSION, AT.version);
+  new Uint32Array(octets.buffer, octets.byteOffset + AT.order, 1)[0] = BYTE_ORDER;
+  octets.writeUInt32LE(index.hidden * HIDDEN + (proven ? PROVEN : 0), AT.flags);
+  octets.writeUInt32LE(rows, AT.rows);
+  octets.writeUInt32LE(known, AT.identities);
+  octets.writeBigUInt64LE(BigInt.asUintN(64, stat.dev), AT.dev);
+  octets.writeBigUInt64LE(BigInt.asUintN(64, stat.ino), AT.ino);
+  octets.writeDoubleLE(index.size, AT_STAT.size);
+  octets.writeBigInt64LE(stat.mtimeNs, AT_STAT.mtime);
+  octets.writeBigInt64LE(stat.ctimeNs, AT_STAT.ctime);
+  octets.writeDoubleLE(seenAt, AT_STAT.seenAt);
+  const { offsets, small } = columnsIn(octets, rows);
+  offsets.set(index.offsets);
+  small.set(index.small);
+  octets.set(identities, HEADER + rows * ROW);
+  octets.writeUInt32LE(crc32(octets.subarray(AT.flags)), AT.crc);
+  return octets;
+}
+
+/** @returns undefined for what `encodeIndex` of this version on this host has not made */
+export function decodeIndex(octets: Buffer): KeptIndex | undefined {
+  if (octets.length < HEADER || !octets.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
+  if (octets.readUInt32LE(AT.version) !== VERSION) return undefined;
+  if (new Uint32Array(octets.buffer, octets.byteOffset + AT.order, 1)[0] !== BYTE_ORDER) return undefined;
+  const flags = octets.readUInt32LE(AT.flags);
+  const rows = octets.readUInt32LE(AT.rows);
+  const known = octets.readUInt32LE(AT.identities);
+  if (octets.length !== octetsFor(rows, known)) return undefined;
+  if (octets.readUInt32LE(AT.crc) !== crc32(octets.subarray(AT.flags))) return undefined;
+  // Whoever can write the file can write that checksum, too.
+  const hidden = (flags & HIDDEN) === 0 ? 0 : 1;
+  const size = octets.readDoubleLE(AT_STAT.size);
+  const seenAt = octets.readDoubleLE(AT_STAT.seenAt);
+  const { offsets, small } = columnsIn(octets, rows);
+  if (!Number.isSafeInteger(size) || !Number.isFinite(seenAt)) return undefined;
+  if (rows < hidden || known > rows - hidden || !rowsArePossible(offsets, small, size)) return undefined;
+  return {
+    index: new MailboxIndex(offsets, small, size, hidden),
+    identities: octets.subarray(HEADER + rows * ROW),
+    proven: (flags & PROVEN) !== 0,
+    stat: {
+      dev: octets.readBigUInt64LE(AT.dev),
+      ino: octets.readBigUInt64LE(AT.ino),
+      mtimeNs: octets.readBigInt64LE(AT_STAT.mtime),
+      ctimeNs: octets.readBigInt64LE(AT_STAT.ctime),
+    },
+    seenAt,
+  };
+}
+
+/** The rows inside the file's octets, which are aligned for that: `Buffer.alloc` of this size is not pooled. */
+function columnsIn(octets: Buffer, rows: number): { offsets: Float64Array; small: Uint32Array } {
+  const at = octets.byteOffset + HEADER;
+  return {
+    offsets: new Float64Array(octets.buffer, at, rows * OFFSETS),
+    small: new Uint32Array(octets.buffer, at + rows * OFFSETS * Float64Array.BYTES_PER_ELEMENT, rows * SMALL),
+  };
+}

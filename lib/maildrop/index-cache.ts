@@ -1,0 +1,212 @@
+/**
+ * The index of a mailbox file, kept for the next session in `STATE/USER/index`, so that a large mailbox is not
+ * read at each login. It is a cache: without it, or with a wrong one, the whole file is read and the answers are
+ * the same. So it is written without fsync(2), nothing about it ever fails a session, and nothing that is
+ * deleted rests on it alone (`extent-proof.ts`).
+ *
+ * Used as it is when device, inode, size, mtime and ctime are those of the file it was made from: no program
+ * can choose a ctime. When the file has only grown, and the last message begins as it did, from there on it is
+ * read again. Then the rest is what a mail reader may have changed in place since: it is *believed*, which
+ * means that each message is looked at before anything is done with it (`snapshot.ts`).
+ */
+import { constants } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf } from '../errors.js';
+import type { Log } from '../log.js';
+import { joinRows } from '../mbox/index-rows.js';
+import { type MailboxIndex, SMALL } from '../mbox/mailbox-index.js';
+import { NotMbox, Scanner } from '../mbox/scanner.js';
+import { decodeIndex, encodeIndex, IDENTITY, type KeptIndex, mostOctets } from './index-cache-format.js';
+import { type FileStat, readFully, type SpoolIo, writeFully } from './io.js';
+import { whyForeign } from './journal-file.js';
+import type { MailboxFile } from './mailbox-file.js';
+
+/** Octets read of the mailbox file at a time. */
+const CHUNK = 256 * 1024;
+
+/** Octets that could be scanned in the time one identity takes; measured. */
+const IDENTITY_WORTH = 16 * 1024;
+
+export interface IndexCachePlace {
+  readonly io: SpoolIo;
+  /** `STATE/USER`; made when first needed. */
+  readonly dir: string;
+  /** Who may own the file besides ourselves. */
+  readonly owner: number;
+  /** Octets of the smallest mailbox file whose index is kept; Infinity for none. */
+  readonly least: number;
+  readonly log: Log;
+}
+
+/** What the cache knew of a mailbox file. */
+export interface Recalled {
+  readonly index: MailboxIndex;
+  /** How many messages, from the first on, were not read now. */
+  readonly believed: number;
+  /** Whether the file is exactly the one that was read then, so that they are known to be true. */
+  readonly exact: boolean;
+  /** As `KeptIndex.identities`; of no more than the believed ones. */
+  readonly identities: Buffer;
+  /** Octets that were read now. */
+  readonly scanned: number;
+}
+
+export class IndexCache {
+  readonly #path: string;
+
+  constructor(private readonly place: IndexCachePlace) {
+    this.#path = join(place.dir, 'index');
+  }
+
+  /**
+   * The index of the file that looks like `stat`. Never throws for anything but the mailbox file.
+   * @returns undefined when it must be scanned
+   */
+  async recall(file: MailboxFile, stat: FileStat): Promise<Recalled | undefined> {
+    if (!this.takes(stat)) return undefined;
+    const kept = await this.#load(stat.size).catch(error => this.#note('index-not-read', error));
+    if (kept === undefined || kept.stat.dev !== stat.dev || kept.stat.ino !== stat.ino) return undefined;
+    // A clock that was set back may give a later change the same time.
+    if (kept.seenAt > Date.now()) return undefined;
+    const { index, identities } = kept;
+    const same =
+      index.size === stat.size && kept.stat.mtimeNs === stat.mtimeNs && kept.stat.ctimeNs === stat.ctimeNs;
+    if (same && kept.proven) {
+      return { index, believed: index.messages, exact: true, identities, scanned: 0 };
+    }
+    if (!same && index.size >= stat.size) return undefined;
+    return this.#readTail(file, kept);
+  }
+
+  /** Whether the index of so large a file is kept at all. */
+  takes({ size }: { readonly size: number }): boolean {
+    return size >= this.place.least;
+  }
+
+  /**
+   * Whether it pays to keep an index.
+   * @param scanned octets that were read for it
+   * @param identities how many had to be computed
+   */
+  isWorth(index: MailboxIndex, scanned: number, identities: number): boolean {
+    const cost = Math.max(this.place.least, index.small.byteLength + index.offsets.byteLength);
+    return this.takes(index) && scanned + identities * IDENTITY_WORTH >= cost;
+  }
+
+  /** Replaces what is kept, for the next session. Never throws: that it fails costs time only. */
+  async keep(kept: KeptIndex): Promise<void> {
+    const { io, dir } = this.place;
+    const temporary = `${this.#path}.new`;
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC;
+    try {
+      await io.mkdir(dir, 0o700);
+      // Not even here a FIFO is waited for, nor a link followed: in some modes the directory is the user's.
+      const fd = await io.open(temporary, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600);
+      try {
+        await writeFully(io, fd, encodeIndex(kept), 0);
+      } finally {
+        await io.close(fd);
+      }
+      await io.rename(temporary, this.#path);
+    } catch (error) {
+      this.#note('index-not-kept', error);
+      await this.#unlink(temporary);
+    }
+  }
+
+  /** Removes what is kept: it was found to be wrong. */
+  drop(): Promise<void> {
+    return this.#unlink(this.#path);
+  }
+
+  async #unlink(path: string): Promise<void> {
+    try {
+      await this.place.io.unlink(path);
+    } catch (error) {
+      if (!['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) this.#note('index-not-removed', error);
+    }
+  }
+
+  #note(event: string, error: unknown): undefined {
+    this.place.log.write('debug', '-', event, { dir: this.place.dir, reason: String(error) });
+    return undefined;
+  }
+
+  async #load(mailboxSize: number): Promise<KeptIndex | undefined> {
+    const { io, owner } = this.place;
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const fd = await io.open(this.#path, flags).catch(error => {
+      if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
+      throw error;
+    });
+    if (fd === undefined) return undefined;
+    try {
+      const stat = await io.fstat(fd);
+      const foreign = whyForeign(stat, owner);
+      if (foreign !== undefined) throw new Error(foreign);
+      if (stat.size > mostOctets(mailboxSize)) throw new Error('it is too large for the mailbox');
+      // Of its own, so that the rows in it are aligned.
+      const octets = Buffer.allocUnsafeSlow(stat.size);
+      const count = await readFully(io, fd, octets, 0);
+      const kept = count === octets.length ? decodeIndex(octets) : undefined;
+      if (kept === undefined) throw new Error('it is torn, or of another version');
+      return kept;
+    } finally {
+      await io.close(fd);
+    }
+  }
+
+  /** The rows before the last, and what stands in the file from there on. */
+  async #readTail(file: MailboxFile, { index, identities }: KeptIndex): Promise<Recalled | undefined> {
+    const { hidden, messages: last } = index;
+    const row = index.small.length / SMALL - 1;
+    if (row < 1 || last < 1) return undefined;
+    const was = index.extent(last);
+    if (!(await mayBegin(file, was.start))) return undefined;
+    const tail = await scanFrom(file, was.start);
+    if (tail === undefined) return undefined;
+    const joined = joinRows(index, row, tail, was.start);
+    const is = joined.extent(last);
+    const begins = is.header === was.header && is.body === was.body && is.headerCrc === was.headerCrc;
+    // It may have grown itself, if it had no end. That it now ends earlier means that it was rewritten.
+    if (!begins || is.contentEnd < was.contentEnd) return undefined;
+    const believed = row - hidden;
+    return {
+      index: joined,
+      believed,
+      exact: false,
+      identities: identities.subarray(0, believed * IDENTITY),
+      scanned: tail.size,
+    };
+  }
+}
+
+/** Whether a From_ line at `start` would begin a message: it is the first line, or after an empty one. */
+export async function mayBegin(file: MailboxFile, start: number): Promise<boolean> {
+  if (start === 0) return true;
+  const before = Buffer.from(await file.read(Math.max(0, start - 3), start)).toString('latin1');
+  return before.endsWith('\n\n') || before.endsWith('\n\r\n') || before === '\n' || before === '\r\n';
+}
+
+/** Indexes the file from a message on, with offsets from there; undefined when none begins there. */
+async function scanFrom(file: MailboxFile, start: number): Promise<MailboxIndex | undefined> {
+  const scanner = new Scanner();
+  const buffer = Buffer.allocUnsafe(CHUNK);
+  try {
+    for (let position = start; ; ) {
+      const count = await readFully(file.io, file.fd, buffer, position);
+      if (count > 0) scanner.push(buffer.subarray(0, count));
+      if (count < buffer.length) break;
+      position += count;
+    }
+    return startingAtZero(scanner.end());
+  } catch (error) {
+    if (error instanceof NotMbox) return undefined;
+    throw error;
+  }
+}
+
+/** Empty lines may come before a first message: then it is not where we looked for it. */
+function startingAtZero(index: MailboxIndex): MailboxIndex | undefined {
+  return index.offsets[0] === 0 ? index : undefined;
+}

@@ -1,0 +1,60 @@
+/** What a session leaves of its index to the next, if that spares it more than the writing takes. */
+import { withoutMarked } from '../mbox/index-rows.js';
+import type { MailboxIndex } from '../mbox/mailbox-index.js';
+import type { IndexCache } from './index-cache.js';
+import { IDENTITY } from './index-cache-format.js';
+import { isProven, type Snapshot } from './snapshot.js';
+
+export interface Leftover {
+  readonly snapshot: Snapshot;
+  /** Whether what the snapshot says was found to be wrong, or may be. */
+  readonly doubtful: boolean;
+  /** Those that were told, of the first messages: identities with what tells twins apart behind. */
+  readonly uniqueIds: readonly string[] | undefined;
+  /** What UPDATE has cut the marked messages out of. */
+  readonly updated: { readonly index: MailboxIndex; readonly isMarked: (n: number) => boolean } | undefined;
+}
+
+/** Gives the mailbox locks back in between. Never throws. */
+export async function keepIndex(cache: IndexCache, leftover: Leftover): Promise<void> {
+  const { snapshot, doubtful, uniqueIds, updated } = leftover;
+  if (doubtful) {
+    // The next session shall not believe it as well.
+    return cache.takes(snapshot.index) ? cache.drop() : undefined;
+  }
+  if (updated !== undefined) return keepUpdated(cache, leftover, updated);
+  const computed = (uniqueIds?.length ?? 0) - snapshot.identities.length / IDENTITY;
+  if (!cache.isWorth(snapshot.index, snapshot.scanned, computed)) return;
+  snapshot.access.yield();
+  const { index, stat, seenAt } = snapshot;
+  await cache.keep({ index, identities: identitiesIn(leftover), proven: isProven(snapshot), stat, seenAt });
+}
+
+/**
+ * After an UPDATE the next session would have to read all of the file, since it has shrunk. What is kept is
+ * believed only: in the same tick of the clock somebody else may change the file, and it would look the same.
+ */
+async function keepUpdated(
+  cache: IndexCache,
+  leftover: Leftover,
+  { index, isMarked }: NonNullable<Leftover['updated']>,
+): Promise<void> {
+  const { access, stat: before } = leftover.snapshot;
+  const left = withoutMarked(index, isMarked);
+  if (!cache.takes(left)) return cache.takes(leftover.snapshot.index) ? cache.drop() : undefined;
+  const seenAt = Date.now();
+  // Under the locks: from here on it is somebody else's turn. Where even that fails, the times will not fit.
+  const stat = await access.file.stat().catch(() => before);
+  access.yield();
+  const all = identitiesIn(leftover);
+  const kept: Buffer[] = [];
+  for (let n = 1; n * IDENTITY <= all.length; n++) {
+    if (!isMarked(n)) kept.push(all.subarray((n - 1) * IDENTITY, n * IDENTITY));
+  }
+  await cache.keep({ index: left, identities: Buffer.concat(kept), proven: false, stat, seenAt });
+}
+
+function identitiesIn({ snapshot, uniqueIds }: Leftover): Buffer {
+  if (uniqueIds === undefined) return snapshot.identities;
+  return Buffer.from(uniqueIds.map(id => id.slice(0, 2 * IDENTITY)).join(''), 'hex');
+}

@@ -1,0 +1,93 @@
+/**
+ * An index put together from rows of others: what an append leaves of one, what an UPDATE leaves of one, and
+ * what is read back from a file, which may say anything. The results are what a scan of the whole file would
+ * have found, provided that the rows are true.
+ */
+import { MAX_FROM_LINE } from './from-line.js';
+import { MailboxIndex, OFFSETS, SMALL } from './mailbox-index.js';
+
+/**
+ * The rows before `row`, then those of a scan that began at `at`, where that row starts.
+ * @param row at least 1: what a first message alone can be is known from the first index
+ */
+export function joinRows(before: MailboxIndex, row: number, after: MailboxIndex, at: number): MailboxIndex {
+  const rows = row + after.small.length / SMALL;
+  const offsets = new Float64Array(rows * OFFSETS);
+  offsets.set(before.offsets.subarray(0, row * OFFSETS));
+  offsets.set(after.offsets, row * OFFSETS);
+  for (let i = row * OFFSETS; i < offsets.length; i += OFFSETS) shift(offsets, i, at);
+  const small = new Uint32Array(rows * SMALL);
+  small.set(before.small.subarray(0, row * SMALL));
+  small.set(after.small, row * SMALL);
+  return new MailboxIndex(offsets, small, at + after.size, before.hidden);
+}
+
+/** The index of the file once the marked messages are cut out of it. */
+export function withoutMarked(index: MailboxIndex, isMarked: (n: number) => boolean): MailboxIndex {
+  const rows = index.small.length / SMALL;
+  const offsets = new Float64Array(index.offsets.length);
+  const small = new Uint32Array(index.small.length);
+  let kept = 0;
+  let gone = 0;
+  for (let row = 0; row < rows; row++) {
+    const n = row + 1 - index.hidden;
+    if (n > 0 && isMarked(n)) {
+      const { start, end } = index.extent(n);
+      gone += end - start;
+      continue;
+    }
+    offsets.set(index.offsets.subarray(row * OFFSETS, (row + 1) * OFFSETS), kept * OFFSETS);
+    shift(offsets, kept * OFFSETS, -gone);
+    small.set(index.small.subarray(row * SMALL, (row + 1) * SMALL), kept * SMALL);
+    kept++;
+  }
+  return new MailboxIndex(
+    offsets.slice(0, kept * OFFSETS),
+    small.slice(0, kept * SMALL),
+    index.size - gone,
+    index.hidden,
+  );
+}
+
+/** The first three columns are offsets in the file. */
+function shift(offsets: Float64Array, i: number, by: number): void {
+  offsets[i]! += by;
+  offsets[i + 1]! += by;
+  offsets[i + 2]! += by;
+}
+
+/**
+ * Whether rows can be those of a file of `size` octets: whole numbers, in order, none outside of it, and
+ * none on the wire that is longer than line ends can make it. Not whether they are true.
+ */
+export function rowsArePossible(offsets: Float64Array, small: Uint32Array, size: number): boolean {
+  let after = 0;
+  for (let row = 0; row * SMALL < small.length; row++) {
+    const i = row * OFFSETS;
+    const start = offsets[i]!;
+    const header = start + small[row * SMALL]!;
+    const body = offsets[i + 1]!;
+    const contentEnd = offsets[i + 2]!;
+    const octets = offsets[i + 3]!;
+    const bodyOctets = offsets[i + 4]!;
+    // Written so that NaN fails.
+    const inOrder = start >= after && body >= header && contentEnd >= body && contentEnd <= size;
+    const fromLine = header - start;
+    if (!(fromLine >= 5 && fromLine <= MAX_FROM_LINE + 2)) return false;
+    // Every octet may be an LF that becomes two, and the last line may lack its end.
+    const fits = bodyOctets >= 0 && octets >= bodyOctets && octets <= 2 * (contentEnd - header) + 2;
+    if (!inOrder || !fits || !areWhole(start, body, contentEnd, octets, bodyOctets)) return false;
+    after = contentEnd;
+  }
+  return true;
+}
+
+function areWhole(a: number, b: number, c: number, d: number, e: number): boolean {
+  return (
+    Math.floor(a) === a &&
+    Math.floor(b) === b &&
+    Math.floor(c) === c &&
+    Math.floor(d) === d &&
+    Math.floor(e) === e
+  );
+}

@@ -1,0 +1,177 @@
+/**
+ * The index kept between sessions, against scans without one: whatever other programs do to the mailbox in
+ * between, and whatever the kept file says, as far as mail is concerned.
+ */
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Unavailable } from '../../lib/errors.js';
+import { decodeIndex, encodeIndex } from '../../lib/maildrop/index-cache-format.js';
+import { MailboxIndex, OFFSETS, SMALL } from '../../lib/mbox/mailbox-index.js';
+import { collect, message, messages, type Spool, spoolWith } from '../support/mailbox.js';
+import { type Overrides, openAlice } from '../support/maildrop.js';
+
+const SEED = 19960103;
+const CACHED = { indexCache: 0 };
+
+/** A mailbox as a list of messages, and what other programs do to it. */
+type Mail = { id: number; flag: string; body: string };
+
+const text = ({ id, flag, body }: Mail) => {
+  const whole = message(id, body);
+  return flag === '' ? whole : whole.replace('Subject:', `Status: ${flag}\nSubject:`);
+};
+
+const body = fc.constantFrom('', '.\n', 'x\n\ny\n', 'From here\n', `${'z'.repeat(300)}\n`, '\n\n');
+const flag = fc.constantFrom('', 'O', 'RO', 'O ', 'R');
+const at = fc.nat({ max: 40 });
+const step = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ does: fc.constant('append' as const), body, flag }) },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('flag' as const), at, flag }) },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('swap flags' as const), at }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('expunge' as const), at }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('edit' as const), at, body }) },
+  { weight: 5, arbitrary: fc.record({ does: fc.constant('session' as const), uidl: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ does: fc.constant('delete' as const), at: fc.array(at, { maxLength: 3 }) }),
+  },
+);
+
+test('any sequence of deliveries, mail readers and sessions: the answers are those of a fresh scan', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async steps => {
+      let id = 4;
+      let mail: Mail[] = [1, 2, 3].map(n => ({ id: n, flag: 'O', body: 'Hello.\n' }));
+      const spool = spoolWith(mail.map(text).join(''));
+      for (const one of steps) {
+        if (one.does === 'append') {
+          const fresh = { id: id++, body: one.body, flag: one.flag };
+          mail.push(fresh);
+          appendFileSync(spool.mailbox, text(fresh));
+        } else if (one.does === 'session') {
+          await compareSessions(spool, one.uidl);
+        } else if (one.does === 'delete') {
+          const marks = new Set(one.at.map(n => n % Math.max(1, mail.length)));
+          const maildrop = await openAlice(spool, CACHED);
+          for (const n of marks) if (n < maildrop.messages) await maildrop.mark(n + 1);
+          await maildrop.update();
+          mail = mail.filter((_, n) => !marks.has(n));
+          expect(spool.content()).toBe(mail.map(text).join(''));
+        } else if (mail.length > 0) {
+          rewrite(mail, one);
+          writeFileSync(spool.mailbox, mail.map(text).join(''));
+        }
+      }
+      await compareSessions(spool, true);
+    }),
+    { seed: SEED, numRuns: 20 },
+  );
+});
+
+type Rewriting = { at: number } & (
+  | { does: 'flag'; flag: string }
+  | { does: 'swap flags' | 'expunge' }
+  | { does: 'edit'; body: string }
+);
+
+/** As mutt, Dovecot or an editor does. */
+function rewrite(mail: Mail[], one: Rewriting): void {
+  const n = one.at % mail.length;
+  if (one.does === 'expunge') mail.splice(n, 1);
+  else if (one.does === 'flag') mail[n]!.flag = one.flag;
+  else if (one.does === 'edit') mail[n]!.body = one.body;
+  else {
+    const other = mail[(n + 1) % mail.length]!;
+    [mail[n]!.flag, other.flag] = [other.flag, mail[n]!.flag];
+  }
+}
+
+async function compareSessions(spool: Spool, uidl: boolean): Promise<void> {
+  const told = await answers(spool, {}, uidl);
+  expect(await answers(spool, CACHED, uidl)).toEqual(told);
+}
+
+async function answers(spool: Spool, overrides: Overrides, uidl: boolean): Promise<unknown> {
+  const maildrop = await openAlice(spool, overrides);
+  try {
+    const numbers = Array.from({ length: maildrop.messages }, (_, i) => i + 1);
+    const octets = numbers.map(n => maildrop.octets(n));
+    const ids = uidl ? await maildrop.uniqueIds() : [];
+    const texts: string[] = [];
+    for (const n of numbers) texts.push(await collect(maildrop.retrieve(n)));
+    return { octets, ids, texts };
+  } finally {
+    await maildrop.release();
+  }
+}
+
+const number = fc.oneof(
+  fc.nat({ max: 3000 }),
+  fc.constantFrom(-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, 2 ** 32, -0),
+);
+const damage = fc.record({
+  column: fc.nat({ max: OFFSETS + SMALL - 1 }),
+  row: fc.nat({ max: 7 }),
+  to: fc.oneof(
+    { weight: 1, arbitrary: number },
+    { weight: 2, arbitrary: fc.record({ by: fc.integer({ min: -9, max: 9 }) }) },
+  ),
+});
+
+test('a hostile index with a right checksum: nothing crashes or hangs, and what is deleted is a message', async () => {
+  const all = messages(8);
+  const spool = spoolWith(all.join(''));
+  await sleep(30);
+  await answers(spool, CACHED, true);
+  const path = join(spool.stateDir, 'alice/index');
+  const whole = readFileSync(path);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(damage, { minLength: 1, maxLength: 3 }),
+      fc.constantFrom(undefined, 0, 5000, 2 ** 40),
+      fc.constantFrom<0 | 1>(0, 0, 0, 1),
+      fc.boolean(),
+      fc.integer({ min: 1, max: 8 }),
+      async (damages, size, hidden, proven, n) => {
+        // The file that it says it is of: the inode stays, the ctime is what we read.
+        writeFileSync(spool.mailbox, all.join(''));
+        const octets = Buffer.alloc(whole.length);
+        octets.set(whole);
+        const kept = decodeIndex(octets)!;
+        const { offsets, small } = kept.index;
+        for (const { column, row, to } of damages) {
+          const [columns, i] =
+            column < OFFSETS ? [offsets, row * OFFSETS + column] : [small, row * SMALL + column - OFFSETS];
+          columns[i] = typeof to === 'number' ? to : columns[i]! + to.by;
+        }
+        const index = new MailboxIndex(offsets, small, size ?? kept.index.size, hidden);
+        const { dev, ino, mtimeNs, ctimeNs } = statSync(spool.mailbox, { bigint: true });
+        const stat = { dev, ino, mtimeNs, ctimeNs };
+        writeFileSync(path, encodeIndex({ ...kept, index, proven, stat, seenAt: Date.now() - 1000 }));
+
+        await answers(spool, CACHED, true).catch(onlyUnavailable);
+        writeFileSync(path, encodeIndex({ ...kept, index, proven, stat, seenAt: Date.now() - 1000 }));
+        const maildrop = await openAlice(spool, CACHED);
+        try {
+          if (n <= maildrop.messages) await maildrop.mark(n);
+          await maildrop.update();
+        } catch (error) {
+          onlyUnavailable(error);
+        } finally {
+          await maildrop.release();
+        }
+        const left = spool.content();
+        const possible = [all.join(''), ...all.map((_, i) => all.filter((_, j) => j !== i).join(''))];
+        expect(possible).toContain(left);
+      },
+    ),
+    { seed: SEED, numRuns: 60 },
+  );
+});
+
+function onlyUnavailable(error: unknown): void {
+  if (!(error instanceof Unavailable)) throw error;
+}
