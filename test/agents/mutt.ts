@@ -25,9 +25,10 @@ const LOOK_EVERY = 3000;
  * the mailbox was changed by another program meanwhile: mutt 2.2.12 reads a mailbox that has become smaller again
  * without locking it, so that mail that comes just then is in its list twice, and would be written twice. It is never
  * killed: in the middle of rewriting it would lose mail.
+ * @returns what was on its screen
  * @throws Error when mutt does not end well
  */
-export async function mutt(host: AgentHost, user: string, keys: string): Promise<void> {
+export async function mutt(host: AgentHost, user: string, keys: string): Promise<string> {
   const home = join(host.root, 'home', user);
   const lines = [...SETTINGS, `set folder="${home}"`, `macro index X "${keys}"`];
   const rc = host.write(`home/${user}/.muttrc`, lines.map(line => `${line}\n`).join(''));
@@ -58,6 +59,7 @@ export async function mutt(host: AgentHost, user: string, keys: string): Promise
   const { code, stdout } = await outcome(child);
   clearInterval(typing);
   if (code !== 0) throw new Error(`mutt ended with ${code}: ${stdout.slice(-1000)}`);
+  return screen;
 }
 
 /**

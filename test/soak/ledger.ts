@@ -36,11 +36,18 @@ export class Ledger {
   #unclear: ReadonlySet<string> | undefined;
   /** What a mail reader was to delete, missing since, and not yet confirmed by it. */
   readonly #missing = new Set<string>();
-  /** What a mail reader has read, and then tried to delete. */
-  readonly #takenOut = new Set<string>();
+  /** What a mail reader has read whole, and then tried to delete. */
+  readonly #takenOut = new Map<string, Reader>();
+  /** Sessions that did not learn the outcome of their QUIT. */
+  #interruptions = 0;
+  /** What happened to the messages of mail readers: a loss is theirs or ours, and this says whose. */
+  readonly #course = new Map<string, { at: number; there: boolean }[]>();
+  readonly #readers: { at: number; text: string }[] = [];
   /** Seen by a session, and not gone. */
   readonly #alive = new Set<string>();
   readonly errors: string[] = [];
+  /** What helps to explain the errors. */
+  readonly told: string[] = [];
   readonly deletedBy = new Map<string, number>();
   retrieved = 0;
 
@@ -48,6 +55,12 @@ export class Ledger {
 
   handOver({ id, reader, digest }: Mail): void {
     this.#entries.set(id, { reader, digest, state: 'handed-over' });
+    if (reader !== 'pop3') this.#course.set(id, []);
+  }
+
+  /** What a mail reader has done; told when a message of its is lost. */
+  readerDid(text: string): void {
+    this.#readers.push({ at: Date.now(), text });
   }
 
   delivered(id: string): void {
@@ -86,6 +99,10 @@ export class Ledger {
       this.#sight(sighting);
     }
     this.#settle(present);
+    for (const [id, course] of this.#course) {
+      const there = present.has(id);
+      if (there !== (course.at(-1)?.there ?? false)) course.push({ at: Date.now(), there });
+    }
     for (let n = this.#settled; n < mark; n++) this.#mustBeAccountedFor(this.#delivered[n]!, present);
     for (const id of this.#alive) if (!present.has(id)) this.#mustBeAccountedFor(id, present);
     while (this.#settled < this.#delivered.length && this.#isGone(this.#delivered[this.#settled]!))
@@ -102,19 +119,34 @@ export class Ledger {
     if (ids.size === 0) return;
     if (this.#unclear) throw new Error('two sessions at a time');
     this.#unclear = ids;
+    this.#interruptions++;
   }
 
-  /** What a mail reader has read and then deleted; it may have failed at that. */
-  takenOut(sightings: readonly { id: string; digest: string }[], reader: Reader): void {
+  /**
+   * Whether the mailbox is as an UPDATE left it that was killed: until our next login has finished that, programs
+   * without a dotlock see some messages twice or in part. A number other than the one given says that it was so since.
+   */
+  get interruptions(): number {
+    return this.#unclear === undefined ? this.#interruptions : -this.#interruptions;
+  }
+
+  /**
+   * What a mail reader has read whole and then deleted; it may have failed at that.
+   * @returns those that were not for this reader: it has them, but it has taken one for another
+   */
+  takenOut(sightings: readonly { id: string; digest: string }[], reader: Reader): string[] {
+    const mistaken: string[] = [];
     for (const { id, digest } of sightings) {
       const entry = this.#entries.get(id);
-      if (entry === undefined || entry.reader !== reader || entry.digest !== digest) {
-        this.#error(`${id} was taken out by ${reader}, whose it is not`);
-      } else {
-        this.#takenOut.add(id);
-        if (this.#missing.delete(id)) this.#gone(id, reader);
+      if (entry === undefined || entry.digest !== digest) {
+        this.#error(`${id}, which ${reader} has taken out, is none of ours`);
+        continue;
       }
+      if (entry.reader !== reader) mistaken.push(id);
+      this.#takenOut.set(id, reader);
+      if (this.#missing.delete(id)) this.#gone(id, reader);
     }
+    return mistaken;
   }
 
   problem(text: string): void {
@@ -123,9 +155,20 @@ export class Ledger {
 
   /** At the end: nothing may be open. */
   close(): void {
-    for (const id of this.#missing)
-      this.#error(`${id} is lost: missing, and its reader has not taken it out`);
+    for (const id of this.#missing) {
+      this.#error(`${id} is lost: missing, and ${this.readerOf(id)} has not taken it out`);
+      this.#tellCourse(id);
+    }
     if (this.#unclear) this.#error(`${this.#unclear.size} deletions were never cleared up`);
+  }
+
+  /** When it was there and when not, and what the mail readers did from a minute before it was gone. */
+  #tellCourse(id: string): void {
+    const course = this.#course.get(id) ?? [];
+    const gone = course.at(-1)?.at ?? 0;
+    const seen = course.map(({ at, there }) => `${time(at)} ${there ? 'there' : 'not there'}`).join(', ');
+    const did = this.#readers.filter(({ at }) => at > gone - 60_000 && at < gone + 60_000);
+    this.told.push(`${id}: ${seen}`, ...did.map(({ at, text }) => `  ${time(at)} ${text}`));
   }
 
   #sight({ id, digest, uniqueId }: Sighting): void {
@@ -160,7 +203,8 @@ export class Ledger {
     if (present.has(id)) return;
     const entry = this.#entries.get(id)!;
     if (entry.state === 'gone' || this.#missing.has(id)) return;
-    if (this.#takenOut.has(id)) this.#gone(id, entry.reader);
+    const reader = this.#takenOut.get(id);
+    if (reader !== undefined) this.#gone(id, reader);
     else if (entry.reader !== 'pop3') this.#missing.add(id);
     else {
       this.#error(`${id} is lost`);
@@ -177,6 +221,7 @@ export class Ledger {
     if (entry.state === 'gone') return;
     entry.state = 'gone';
     this.#alive.delete(id);
+    this.#course.delete(id);
     this.deletedBy.set(by, (this.deletedBy.get(by) ?? 0) + 1);
   }
 
@@ -184,4 +229,8 @@ export class Ledger {
     this.errors.push(`${this.user}: ${text}`);
     process.stderr.write(`LEDGER: ${this.user}: ${text}\n`);
   }
+}
+
+function time(at: number): string {
+  return new Date(at).toISOString().slice(11, 23);
 }

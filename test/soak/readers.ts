@@ -36,17 +36,29 @@ async function muttTakesOut(host: AgentHost, box: Box, tally: Tally): Promise<vo
   const copy = join(host.root, 'home', box.user, 'taken-out');
   rmSync(copy, { force: true });
   const start = performance.now();
+  let screen = '';
   try {
-    await mutt(host, box.user, takeOut('~hReader:.mutt', copy));
+    screen = await mutt(host, box.user, takeOut('~hReader:.mutt', copy));
   } catch (error) {
     box.ledger.problem(String(error));
   }
   tally.time('mutt', performance.now() - start);
   const messages = existsSync(copy) ? splitMailbox(readFileSync(copy, 'latin1')) : [];
-  box.ledger.takenOut(
-    messages.flatMap(message => copied(message, tally)),
-    'mutt',
-  );
+  const taken = messages.flatMap(message => copied(message, tally));
+  box.ledger.readerDid(`mutt: ${messages.length} copied, ${idsOf(taken)}; its screen: ${saidBy(screen)}`);
+  // Found by where it was, like what is copied: any program that rewrites the mailbox has mutt do that.
+  tally.count('mutt: took one message for another', box.ledger.takenOut(taken, 'mutt').length);
+}
+
+function idsOf(messages: readonly { id: string }[]): string {
+  return messages.map(({ id }) => id).join(' ');
+}
+
+/** Words on a screen, without what moves the cursor and without the list of messages. */
+function saidBy(screen: string): string {
+  const plain = screen.replaceAll(/\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])/g, '\n');
+  const lines = plain.split(/[\r\n]+/).filter(line => /[a-z]{3} /.test(line) && !/Ledger|fast/.test(line));
+  return [...new Set(lines)].join(' / ').slice(0, 1500);
 }
 
 /**
@@ -85,16 +97,7 @@ async function dovecotTakesOut(port: number, box: Box, tally: Tally): Promise<vo
       await imap.ask('UID SEARCH HEADER X-Soak-Reader dovecot'),
     )?.[1];
     const uids = (found ?? '').split(' ').filter(uid => uid !== '');
-    if (uids.length > 0) {
-      const answer = await imap.ask(`UID FETCH ${uids.join(',')} BODY.PEEK[]`);
-      const messages = literals(answer).flatMap(text =>
-        identified(box.ledger, text.replaceAll('\r\n', '\n')),
-      );
-      // From here on they may go, whatever the answers: a flag that is stored late is there for all readers.
-      box.ledger.takenOut(messages, 'dovecot');
-      await imap.ask(`UID STORE ${uids.join(',')} +FLAGS (\\Deleted)`);
-      await imap.ask('EXPUNGE');
-    }
+    if (uids.length > 0) await dovecotDeletes(imap, box, uids, tally);
     await imap.ask('LOGOUT');
   } catch (error) {
     tally.count(
@@ -107,15 +110,38 @@ async function dovecotTakesOut(port: number, box: Box, tally: Tally): Promise<vo
   }
 }
 
-/** The literals of an IMAP answer (RFC 3501 §4.3). */
-function literals(answer: string): string[] {
-  const found: string[] = [];
+/** Deletes what it has read whole, as a client that moves mail away. */
+async function dovecotDeletes(imap: Imap, { ledger }: Box, uids: string[], tally: Tally): Promise<void> {
+  const before = ledger.interruptions;
+  const bodies = bodiesOf(await imap.ask(`UID FETCH ${uids.join(',')} BODY.PEEK[]`));
+  const torn = before < 0 || ledger.interruptions !== before;
+  const whole = bodies.flatMap(({ uid, text }) => {
+    try {
+      return [{ uid, ...identify(text.replaceAll('\r\n', '\n')) }];
+    } catch (error) {
+      if (torn) tally.count('Dovecot: read of an interrupted update');
+      else ledger.problem(`Dovecot: altered: ${(error as Error).message}`);
+      return [];
+    }
+  });
+  if (whole.length === 0) return;
+  // From here on they may go, whatever the answers: a flag that is stored late is there for all readers.
+  for (const id of ledger.takenOut(whole, 'dovecot')) ledger.problem(`${id} was not for Dovecot`);
+  const set = whole.map(({ uid }) => uid).join(',');
+  ledger.readerDid(`Dovecot: UIDs ${set}: ${idsOf(whole)}`);
+  await imap.ask(`UID STORE ${set} +FLAGS (\\Deleted)`);
+  ledger.readerDid(`Dovecot: ${(await imap.ask('EXPUNGE')).replaceAll(/\s+/g, ' ')}`);
+}
+
+/** The messages of an IMAP answer to UID FETCH (RFC 3501 §7.4.2). */
+function bodiesOf(answer: string): { uid: string; text: string }[] {
+  const found: { uid: string; text: string }[] = [];
   for (let at = 0; ; ) {
-    const match = /BODY\[\] \{(\d+)\}\r\n/.exec(answer.slice(at));
+    const match = /FETCH \(UID (\d+) BODY\[\] \{(\d+)\}\r\n/.exec(answer.slice(at));
     if (!match) return found;
     const start = at + match.index + match[0].length;
-    at = start + Number(match[1]);
-    found.push(answer.slice(start, at));
+    at = start + Number(match[2]);
+    found.push({ uid: match[1]!, text: answer.slice(start, at) });
   }
 }
 

@@ -219,6 +219,7 @@ async function soak(host: AgentHost, size: Size): Promise<boolean> {
   );
   console.log(`uncaught errors: ${uncaught.length}`);
   for (const line of [...uncaught.slice(0, 50), ...problems.slice(0, 200)]) console.log(line);
+  for (const line of boxes.flatMap(({ ledger }) => ledger.told).slice(0, 500)) console.log(line);
   const checks = [balance === 0, problems.length === 0, uncaught.length === 0];
   const passed = checks.filter(Boolean).length;
   console.log(`${passed} passed, ${checks.length - passed} failed`);
