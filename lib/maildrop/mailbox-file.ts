@@ -10,9 +10,7 @@ import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { Scanner } from '../mbox/scanner.js';
 import { type FileStat, readFully, type SpoolIo } from './io.js';
-
-/** Octets read at a time while indexing: large enough to amortise the call, small enough to yield often. */
-const SCAN_CHUNK = 256 * 1024;
+import { ScanBuffers } from './scan-buffers.js';
 
 /** Linux only: reading then leaves the access time, by which biff(1) and mutt tell new mail, alone. */
 const O_NOATIME: number = constants.O_NOATIME ?? 0;
@@ -106,16 +104,28 @@ export class MailboxFile {
    * @throws NotMbox when the first line is no From_ line
    */
   async scan(alsoTo?: { push(bytes: Uint8Array): void }): Promise<MailboxIndex> {
-    const scanner = new Scanner();
-    const buffer = Buffer.allocUnsafe(SCAN_CHUNK);
-    for (let position = 0; ; ) {
-      const count = await readFully(this.io, this.fd, buffer, position);
-      if (count > 0) {
-        scanner.push(buffer.subarray(0, count));
-        alsoTo?.push(buffer.subarray(0, count));
+    const scanner = new Scanner(this.kernel);
+    const buffers = new ScanBuffers(this.kernel);
+    let buffer = buffers.next();
+    let reading = readFully(this.io, this.fd, buffer, 0);
+    try {
+      for (let position = 0; ; ) {
+        const count = await reading;
+        const octets = buffers.seen(buffer.subarray(0, count));
+        const last = count < buffer.length;
+        position += count;
+        if (!last) {
+          buffer = buffers.next();
+          reading = readFully(this.io, this.fd, buffer, position);
+        }
+        scanner.push(octets);
+        alsoTo?.push(octets);
+        if (last) return scanner.end();
       }
-      if (count < buffer.length) return scanner.end();
-      position += count;
+    } finally {
+      // Refused in the middle, the next octets are still on their way to a buffer.
+      await reading.catch(() => {});
+      buffers.giveBack();
     }
   }
 

@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import { CR, countBareLf, LF } from './bytes.js';
 import { HeaderFilter } from './header-filter.js';
+import type { Kernel } from './kernel/kernel.js';
 import { FolderDataDetector, METADATA_FIELDS } from './metadata.js';
 
 const NOTHING = Buffer.alloc(0);
@@ -20,6 +21,10 @@ export class HeaderScan {
   crcBeforeEmpty = 0;
 
   readonly #filter = new HeaderFilter(METADATA_FIELDS, (...span) => this.#add(...span));
+  /** The empty line was pushed. */
+  done = false;
+  /** Octets of that empty line in the file. */
+  emptyLine = 0;
   #last = LF;
   /** Spans that come next in the checksum. */
   #pending: { bytes: Buffer; start: number; end: number } = { bytes: NOTHING, start: 0, end: 0 };
@@ -28,16 +33,6 @@ export class HeaderScan {
   #size = Number.POSITIVE_INFINITY;
   /** Looks at the first header only. */
   #detector: FolderDataDetector | undefined = new FolderDataDetector();
-
-  /** Whether the empty line was pushed. */
-  get done(): boolean {
-    return this.#filter.done;
-  }
-
-  /** Octets of that empty line in the file. */
-  get emptyLine(): number {
-    return this.#filter.emptyLine;
-  }
 
   /** Whether it is that of folder internal data; asked once for each message, at its end. */
   takeFolderData(): boolean {
@@ -52,6 +47,7 @@ export class HeaderScan {
    * @param fromCrc CRC-32 of its From_ line
    */
   open(offset: number, fromCrc: number): void {
+    this.done = false;
     this.octets = 0;
     this.crc = fromCrc;
     this.crcBeforeEmpty = fromCrc;
@@ -70,10 +66,30 @@ export class HeaderScan {
     const next = this.#filter.push(chunk, at);
     this.#addPending();
     if (this.#filter.done) {
+      this.done = true;
+      this.emptyLine = this.#filter.emptyLine;
       this.crcBeforeEmpty = this.crc;
-      this.#addToCrc(this.#filter.emptyLine === 1 ? NEWLINE : CRLF);
+      this.#addToCrc(this.emptyLine === 1 ? NEWLINE : CRLF);
     }
     return next;
+  }
+
+  /**
+   * The whole header at once, of which nothing was pushed so far.
+   * @param start address of its first octet in the kernel's memory
+   * @param end   where the chunk ends there
+   * @returns where the body begins; 0 for one that must be pushed: it is not whole, or the first of the file
+   */
+  pushWhole({ exports, results }: Kernel, start: number, end: number): number {
+    if (this.#detector !== undefined) return 0;
+    const body = exports.scanHeader(start, end, this.crc);
+    if (body === 0) return 0;
+    this.done = true;
+    this.octets = results[0]!;
+    this.crcBeforeEmpty = results[1]!;
+    this.crc = results[2]!;
+    this.emptyLine = results[3]!;
+    return body;
   }
 
   #add(bytes: Buffer, start: number, end: number, hidden: boolean): void {

@@ -43,8 +43,17 @@ export class IndexBuilder {
   /** Adds a message; `end` is not kept, as it is where the next one starts. */
   add(e: Omit<Extent, 'end'>): void {
     if ((this.#rows + 1) * OFFSETS > this.#offsets.length) this.#grow();
-    this.#offsets.set([e.start, e.body, e.contentEnd, e.octets, e.bodyOctets], this.#rows * OFFSETS);
-    this.#small.set([e.header - e.start, e.fromCrc, e.headerCrc], this.#rows * SMALL);
+    const [offsets, small] = [this.#offsets, this.#small];
+    let at = this.#rows * OFFSETS;
+    offsets[at++] = e.start;
+    offsets[at++] = e.body;
+    offsets[at++] = e.contentEnd;
+    offsets[at++] = e.octets;
+    offsets[at] = e.bodyOctets;
+    at = this.#rows * SMALL;
+    small[at++] = e.header - e.start;
+    small[at++] = e.fromCrc;
+    small[at] = e.headerCrc;
     this.#rows++;
   }
 

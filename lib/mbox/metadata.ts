@@ -6,7 +6,16 @@
 import { findLf } from './bytes.js';
 import { FieldNames } from './header-filter.js';
 
-const METADATA = ['Status', 'X-Status', 'X-Keywords', 'X-UID', 'X-IMAP', 'X-IMAPbase', 'Content-Length'];
+/** Fields that mail readers keep for themselves. */
+export const METADATA = [
+  'Status',
+  'X-Status',
+  'X-Keywords',
+  'X-UID',
+  'X-IMAP',
+  'X-IMAPbase',
+  'Content-Length',
+];
 
 /** Fields that no client is sent. */
 export const METADATA_FIELDS = new FieldNames(METADATA);

@@ -40,6 +40,8 @@ const MAX_HELD = MAX_FROM_LINE + 2;
 export class Scanner {
   readonly #index = new IndexBuilder();
   #state: State = 'boundary';
+  /** Where the chunk at hand is in the kernel's memory; -1 when it is elsewhere. */
+  #address = -1;
   /** Offset in the file of the chunk at hand. */
   #offset = 0;
   /** Offset in the file of the line at hand. */
@@ -71,6 +73,7 @@ export class Scanner {
   push(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     const chunk = asBuffer(bytes);
+    this.#address = this.kernel?.addressOf(chunk) ?? -1;
     let at = 0;
     while (at < chunk.length) {
       if (this.#state === 'body') at = this.#scanBody(chunk, at);
@@ -121,13 +124,18 @@ export class Scanner {
       this.#empty = this.#line;
     } else if (isFromLine(bytes, start, lf)) {
       if (this.#start >= 0) this.#close(this.#line, true);
-      this.#open(next, crc32(bytes.subarray(start, lf + 1 - Math.max(0, next - this.#size))));
+      this.#open(next, this.#crc(bytes, start, lf + 1 - Math.max(0, next - this.#size)));
     } else {
       if (this.#start < 0) throw new NotMbox(this.#line);
       this.#state = 'body';
     }
     if (bare) this.#bare++;
     this.#line = next;
+  }
+
+  #crc(bytes: Buffer, start: number, end: number): number {
+    if (this.#address < 0 || bytes === this.#held) return crc32(bytes.subarray(start, end));
+    return this.kernel!.exports.crc32(this.#address + start, this.#address + end, 0) >>> 0;
   }
 
   #open(header: number, fromCrc: number): void {
@@ -140,7 +148,7 @@ export class Scanner {
   }
 
   #scanHeader(chunk: Buffer, at: number): number {
-    const next = this.#headerScan.push(chunk, at);
+    const next = this.#pushHeader(chunk, at);
     if (!this.#headerScan.done) return next;
     this.#body = this.#line = this.#offset + next;
     this.#empty = this.#body - this.#headerScan.emptyLine;
@@ -149,11 +157,19 @@ export class Scanner {
     return next;
   }
 
+  #pushHeader(chunk: Buffer, at: number): number {
+    const address = this.#address;
+    if (address >= 0 && this.#offset + at === this.#header) {
+      const next = this.#headerScan.pushWhole(this.kernel!, address + at, address + chunk.length);
+      if (next > 0) return next - address;
+    }
+    return this.#headerScan.push(chunk, at);
+  }
+
   /** Lines up to an empty one, not always the next: what begins after one that is passed by is no From_ line. */
   #scanBody(chunk: Buffer, at: number): number {
-    const address = chunk.length - at < KERNEL_MIN ? -1 : (this.kernel?.addressOf(chunk) ?? -1);
-    if (address < 0) return this.#scanLines(chunk, at);
-    const next = this.#scanFast(this.kernel!, chunk, address, at);
+    if (this.#address < 0 || chunk.length - at < KERNEL_MIN) return this.#scanLines(chunk, at);
+    const next = this.#scanFast(this.kernel!, chunk, this.#address, at);
     return this.#state === 'boundary' ? next : this.#scanLines(chunk, next);
   }
 
@@ -163,7 +179,7 @@ export class Scanner {
     const octet = (i: number) => (i >= 0 ? chunk[i]! : this.#last);
     const before = octet(at - 1) + (line === at - 1 ? LF << 8 : 0);
     const next = kernel.exports.scanBody(address + at, address + chunk.length, before) - address;
-    this.#bare += kernel.result;
+    this.#bare += kernel.results[0]!;
     const lf = chunk.lastIndexOf(LF, next - 1);
     if (lf < at) return next;
     this.#line = this.#offset + lf + 1;

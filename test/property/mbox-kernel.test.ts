@@ -3,6 +3,7 @@
  * mailbox, every cutting and every place in memory.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { NotMbox } from '../../lib/mbox/scanner.js';
@@ -27,6 +28,30 @@ function same(file: Buffer, pieces: Cutting): void {
   expect(indexed(() => scanFast(kernel, file, pieces))).toEqual(indexed(() => scan(file, pieces)));
 }
 
+/** Headers that begin after another message, so that the kernel takes them. */
+const header = fc
+  .array(
+    fc.tuple(
+      fc.constantFrom(
+        ...pieces,
+        'X',
+        'Content-Length:',
+        'content-lengthy: 1',
+        'X-UID:1',
+        'x-uidl: 1',
+        'C',
+        '\t',
+        '@ :',
+      ),
+      fc.constantFrom('\n', '\n', '\n', '\r\n', '\r', '\n '),
+    ),
+    { maxLength: 30 },
+  )
+  .chain(lines => fc.constantFrom('\n', '\r\n', '').map(end => `${lines.flat().join('')}${end}`));
+const headers = fc
+  .array(header, { minLength: 1, maxLength: 4 })
+  .map(all => Buffer.from(all.map(one => `${FROM}\n${one}\n\n`).join(''), 'latin1'));
+
 /** Bodies that are long enough for a kernel, of lines that are short enough to hide much in a block. */
 const longBody = fc
   .array(
@@ -48,6 +73,24 @@ test('scan: nasty mailboxes', () => {
 
 test('scan: long bodies', () => {
   fc.assert(fc.property(longBody, wide, same), { seed: SEED, numRuns: 800 });
+});
+
+test('scan: headers', () => {
+  fc.assert(fc.property(headers, fc.oneof(wide, fc.constant([65536])), same), { seed: SEED, numRuns: 1500 });
+});
+
+test('CRC-32 is that of zlib, of any length from any address', () => {
+  const slot = kernel.memory.take()!;
+  const address = kernel.addressOf(slot);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(40), fc.nat(0xffffffff), (octets, skew, value) => {
+      slot.set(octets, skew);
+      const crc = kernel.exports.crc32(address + skew, address + skew + octets.length, value) >>> 0;
+      expect(crc).toBe(crc32(octets, value));
+    }),
+    { seed: SEED },
+  );
+  kernel.memory.giveBack(slot);
 });
 
 test('scan: any octets, of few kinds', () => {
@@ -72,6 +115,11 @@ test.each([
   ['one huge line', Buffer.concat([Buffer.from(`${FROM}\n\n`), Buffer.alloc(300_000, 'x')])],
   ['NULs', Buffer.concat([Buffer.from(`${FROM}\n\n`), Buffer.alloc(300_000)])],
   ['From_ lines only', Buffer.alloc(300_000, `${FROM}\n\n`)],
+  [
+    'a header without end',
+    Buffer.concat([Buffer.from(`${FROM}\n\n\n${FROM}\n`), Buffer.alloc(300_000, 'Status: x\nA: b\n')]),
+  ],
+  ['headers of one CR', Buffer.alloc(300_000, `${FROM}\n\r\n\r\n`)],
   ['almost From_ lines', Buffer.concat([Buffer.from(`${FROM}\n\n`), Buffer.alloc(300_000, '\nFrom x\n\n')])],
   [
     'every LF bare, more than a lane counts',

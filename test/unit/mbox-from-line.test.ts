@@ -92,3 +92,28 @@ describe('From_ lines', () => {
     expect(isFromLine(new Uint8Array(bytes), 2, 2 + line.length)).toBe(true);
   });
 });
+
+test.each(['Sat Jan  3 01:05:34 1996', 'Sat Jan 23 21:05:34 1996', 'Sun Dec 31 23:59:60 2016'])(
+  '%s with any one octet changed, or any two digits, is what the oracle says',
+  date => {
+    const line = `From a@b ${date}`;
+    const texts: string[] = [];
+    for (let i = 8; i < line.length; i++) {
+      const changed = (by: string) => line.slice(0, i) + by + line.slice(i + by.length);
+      for (const octet of '0123456789 :\taMJSn\xff') texts.push(changed(octet));
+      for (let two = 0; two < 100; two++) texts.push(changed(String(two).padStart(2, '0')));
+      for (const short of [
+        line.slice(0, i) + line.slice(i + 1),
+        changed(''),
+        `${line.slice(0, i)}0${line.slice(i)}`,
+      ])
+        texts.push(short);
+    }
+    const wrong = texts.filter(text => {
+      const bytes = Buffer.from(text, 'latin1');
+      return isFromLine(bytes, 0, bytes.length) !== oracleIsFromLine(text);
+    });
+    expect(wrong).toEqual([]);
+    expect(texts.some(text => oracleIsFromLine(text))).toBe(true);
+  },
+);

@@ -9,30 +9,37 @@
  * there is no WebAssembly, no SIMD, or no room for the memory, so whoever takes a `Kernel` takes undefined too.
  */
 import { BINARY } from './binary.js';
+import { tellHiddenFields } from './hidden-fields.js';
 import { KernelMemory } from './memory.js';
 
 /** What `assembly/index.ts` exports: addresses and counts are octets in linear memory. */
 export interface KernelExports {
   readonly memory: { readonly buffer: ArrayBuffer };
   readonly RESULT: { readonly value: number };
+  readonly FIRST_OCTETS: { readonly value: number };
+  readonly HIDDEN_FIELDS: { readonly value: number };
   readonly SLOTS: { readonly value: number };
   readonly SLOT_SIZE: { readonly value: number };
   readonly SLOT_COUNT: { readonly value: number };
   scanBody(start: number, end: number, before: number): number;
+  scanHeader(start: number, end: number, crc: number): number;
+  /** The result is signed. */
+  crc32(start: number, end: number, value: number): number;
 }
 
 export class Kernel {
   readonly memory: KernelMemory;
-  readonly #result: Uint32Array;
+  /** Further results of the call that returned last, see each function in `assembly/`. */
+  readonly results: Uint32Array;
 
   constructor(readonly exports: KernelExports) {
+    const { buffer } = exports.memory;
     this.memory = new KernelMemory(exports);
-    this.#result = new Uint32Array(exports.memory.buffer, exports.RESULT.value, 1);
-  }
-
-  /** The second result of the call that returned last. */
-  get result(): number {
-    return this.#result[0]!;
+    this.results = new Uint32Array(buffer, exports.RESULT.value, 4);
+    tellHiddenFields(
+      new Uint8Array(buffer, exports.FIRST_OCTETS.value, 256),
+      new Uint8Array(buffer, exports.HIDDEN_FIELDS.value, 1024),
+    );
   }
 
   /** Where the first octet is in linear memory, or -1 when it is elsewhere. */

@@ -11,7 +11,7 @@ export class KernelMemory {
   readonly #free: Buffer[] = [];
   readonly #shared: Buffer;
 
-  constructor({ memory, SLOTS, SLOT_SIZE, SLOT_COUNT }: Omit<KernelExports, 'RESULT' | 'scanBody'>) {
+  constructor({ memory, SLOTS, SLOT_SIZE, SLOT_COUNT }: KernelExports) {
     this.buffer = memory.buffer;
     this.slotSize = SLOT_SIZE.value;
     const slot = (n: number) => Buffer.from(this.buffer, SLOTS.value + n * this.slotSize, this.slotSize);

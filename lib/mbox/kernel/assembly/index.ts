@@ -5,5 +5,7 @@
  * Invariant: a kernel keeps nothing between two calls, so that sessions may take turns; and each has a twin
  * in TypeScript, which says what is right and runs where there is no WebAssembly.
  */
-export { RESULT, SLOT_COUNT, SLOT_SIZE, SLOTS } from './layout';
+export { crc32 } from './crc';
+export { FIRST_OCTETS, HIDDEN_FIELDS, RESULT, SLOT_COUNT, SLOT_SIZE, SLOTS } from './layout';
 export { scanBody } from './scan-body';
+export { scanHeader } from './scan-header';

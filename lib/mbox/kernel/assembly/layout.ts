@@ -4,8 +4,17 @@
  * AssemblyScript, not TypeScript: see `index.ts`.
  */
 
-/** The second result of the call that returned last: an u32. See each function. */
+/** Further results of the call that returned last: each an u32. See each function. */
 export const RESULT: usize = 1024;
+
+/** For each octet, 1 if a hidden field may begin with it, else 0. */
+export const FIRST_OCTETS: usize = 2048;
+
+/** How many hidden fields there are, an u32; from the 32nd octet on, 32 octets for each (`../hidden-fields.ts`). */
+export const HIDDEN_FIELDS: usize = 2304;
+
+/** Tables of CRC-32, 16 of 256 u32 each (`crc.ts`). */
+export const CRC_TABLES: usize = 16384;
 
 /** Where the slots begin. Octets before a slot and after the last one may be read, and say nothing. */
 export const SLOTS: i32 = 65536;

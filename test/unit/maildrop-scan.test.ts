@@ -1,0 +1,106 @@
+/**
+ * Reading a mailbox file to index it: the same index with as many scans at a time as one likes, with any
+ * short reads, and whatever happens, all of the kernels' memory is given back when nobody reads it any more.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
+import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
+import { SCAN_CHUNK } from '../../lib/maildrop/scan-buffers.js';
+import type { Kernel } from '../../lib/mbox/kernel/kernel.js';
+import { NotMbox } from '../../lib/mbox/scanner.js';
+import { extents, requireKernel, scan } from '../support/oracle-tools.js';
+
+const FROM = 'From a@example.org Sat Jan  3 01:05:34 1996\n';
+const kernel = requireKernel();
+
+/** Messages of many sizes, so that chunks cut them everywhere. */
+function mail(octets: number, seed: number): Buffer {
+  const parts: string[] = [];
+  for (let size = 0, n = seed; size < octets; n++) {
+    const message = `${FROM}Subject: ${n}\nStatus: RO\n\n${`${'x'.repeat(n % 71)}\n`.repeat(n % 97)}\n`;
+    parts.push(message);
+    size += message.length;
+  }
+  return Buffer.from(parts.join(''), 'latin1');
+}
+
+async function opened(
+  content: Uint8Array,
+  io: SpoolIo,
+  withKernel: Kernel | undefined,
+): Promise<MailboxFile> {
+  const dir = mkdtempSync(join(tmpdir(), 'mbox-pop3d-scan-'));
+  const path = join(dir, 'mailbox');
+  writeFileSync(path, content);
+  const options = { owner: process.geteuid!(), writable: false, kernel: withKernel };
+  const file = (await MailboxFile.open(io, path, options))!;
+  onTestFinished(async () => {
+    await file.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  return file;
+}
+
+/** How many slots are free; takes them all for a moment. */
+function freeSlots(): number {
+  const taken: Buffer[] = [];
+  for (let slot = kernel.memory.take(); slot; slot = kernel.memory.take()) taken.push(slot);
+  for (const slot of taken.reverse()) kernel.memory.giveBack(slot);
+  return taken.length;
+}
+
+test.each([
+  ['the kernels', kernel],
+  ['their twins', undefined],
+])('thirty scans at a time, by %s', async (_name, withKernel) => {
+  const free = freeSlots();
+  const contents = Array.from({ length: 30 }, (_, n) => mail(SCAN_CHUNK * (n % 4) + 5000 * n, n));
+  const files = await Promise.all(contents.map(content => opened(content, nodeIo, withKernel)));
+  const indexes = await Promise.all(files.map(file => file.scan()));
+  for (const [n, index] of indexes.entries()) expect(extents(index)).toEqual(extents(scan(contents[n]!)));
+  expect(freeSlots()).toBe(free);
+});
+
+test.each([SCAN_CHUNK - 1, SCAN_CHUNK, SCAN_CHUNK + 1, 2 * SCAN_CHUNK])('a file of %d octets', async size => {
+  const content = mail(size, 7).subarray(0, size);
+  const file = await opened(content, nodeIo, kernel);
+  expect(extents(await file.scan())).toEqual(extents(scan(content)));
+});
+
+test('short reads', async () => {
+  let call = 0;
+  const read: SpoolIo['read'] = (fd, into, position) =>
+    nodeIo.read(fd, into.subarray(0, 1 + ((++call * 7919) % 65_536)), position);
+  const content = mail(3 * SCAN_CHUNK, 3);
+  const file = await opened(content, { ...nodeIo, read }, kernel);
+  expect(extents(await file.scan())).toEqual(extents(scan(content)));
+});
+
+test('a refused file gives its memory back when the read under way has ended', async () => {
+  const free = freeSlots();
+  let reading = 0;
+  let endedBeforeGivenBack = true;
+  const read: SpoolIo['read'] = async (fd, into, position) => {
+    reading++;
+    const count = await nodeIo.read(fd, into, position);
+    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+    if (position > 0 && freeSlots() === free) endedBeforeGivenBack = false;
+    reading--;
+    return count;
+  };
+  const file = await opened(Buffer.alloc(3 * SCAN_CHUNK, 'no mailbox\n'), { ...nodeIo, read }, kernel);
+  await expect(file.scan()).rejects.toThrow(NotMbox);
+  expect([reading, endedBeforeGivenBack, freeSlots()]).toEqual([0, true, free]);
+});
+
+test('a disk that fails in the middle', async () => {
+  const free = freeSlots();
+  const read: SpoolIo['read'] = (fd, into, position) =>
+    position < SCAN_CHUNK ? nodeIo.read(fd, into, position) : Promise.reject(new Error('EIO'));
+  const file = await opened(mail(3 * SCAN_CHUNK, 3), { ...nodeIo, read }, kernel);
+  await expect(file.scan()).rejects.toThrow('EIO');
+  expect(freeSlots()).toBe(free);
+});
