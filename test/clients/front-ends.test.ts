@@ -1,5 +1,5 @@
 /**
- * Behind real front ends: HAProxy and nginx pass connections on with the PROXY protocol, and the log has the
+ * Behind real front ends: HAProxy, nginx and hitch pass connections on with the PROXY protocol, and the log has the
  * client's own address, with TLS (from the first octet, by STLS) and without.
  */
 import { spawn } from 'node:child_process';
@@ -11,7 +11,7 @@ import { expect, onTestFinished } from 'vitest';
 import { messages } from '../support/mailbox.js';
 import { passwordOf } from '../support/real-server.js';
 import { SERVED_BY, type ServePlaces, servePlaces, serving } from '../support/serving.js';
-import { install } from '../support/tls/certificates.js';
+import { install, pairOf } from '../support/tls/certificates.js';
 import { mustRun, testWith } from './programs.js';
 
 /** Where the front end is, and where its clients are, of this host. */
@@ -69,7 +69,7 @@ stream { ${pass(ours.plain, theirs.plain)} ${pass(ours.tls, theirs.tls)} }
 };
 
 /** Starts a program and waits until it listens. */
-async function running(program: string, args: readonly string[], ports: Ports): Promise<void> {
+async function running(program: string, args: readonly string[], ports: Partial<Ports>): Promise<void> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', text => {
@@ -158,3 +158,34 @@ for (const [program, name, startFrontEnd] of cases) {
     expect(log).not.toMatch(/bad-proxy-header/);
   });
 }
+
+testWith(
+  ['hitch', 'curl'],
+  'hitch, version 2: TLS ends there, and the true client is in the log',
+  async () => {
+    const MAIL = messages(3);
+    const places = servePlaces({ alice: MAIL.join('') });
+    // It connects from where it is; there is no option about it.
+    const { server, port } = await serving(places, ['--proxy-nets', '127.0.0.1']);
+    const [pem, config] = [join(places.root, 'hitch.pem'), join(places.root, 'hitch.conf')];
+    const { cert, key } = pairOf('rsa');
+    writeFileSync(pem, Buffer.concat([key, cert]), { mode: 0o600 });
+    const tls = await freePort();
+    writeFileSync(
+      config,
+      `frontend = "[127.0.0.1]:${tls}"
+backend = "[127.0.0.1]:${port}"
+pem-file = "${pem}"
+alpn-protos = "pop3"
+write-proxy-v2 = on
+workers = 1
+daemon = off
+${process.geteuid!() === 0 ? 'user = "nobody"' : ''}
+`,
+    );
+    await running('hitch', ['--config', config], { tls });
+    const args = ['-sS', '-k', '--interface', CLIENT, '-u', `alice:${passwordOf('alice')}`];
+    expect(await mustRun('curl', [...args, `pop3s://127.0.0.1:${tls}/2`])).toContain('Subject: ');
+    expect(server.stderr()).toMatch(new RegExp(` ${CLIENT} login user=alice .* via=127\\.0\\.0\\.1$`, 'm'));
+  },
+);

@@ -13,6 +13,8 @@ export { DOORS, type Kind } from './kinds.js';
 export interface Door {
   readonly port: number;
   readonly superserver: ChildProcess;
+  /** What came to standard output and error, of the super-server and of what it started. */
+  said(): string;
 }
 
 /** Starts a super-server and waits until it listens. Ended, with all it has started, after the test. */
@@ -48,7 +50,7 @@ export async function openDoor(
     if (superserver.exitCode !== null) throw new Error(`${file} ended: ${said}`);
     await sleep(20);
   }
-  return { port, superserver };
+  return { port, superserver, said: () => said };
 }
 
 async function listens(port: number): Promise<boolean> {

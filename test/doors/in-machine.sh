@@ -11,8 +11,8 @@ fill() { # OWNER MODE: alice's mailbox, two messages
   chown "$1" /var/mail/alice
   chmod "$2" /var/mail/alice
 }
-session() { # NAME: one session as alice, and what is left of her mailbox
-  timeout 30 /usr/bin/node /results/session.mjs alice "$password" >"$1.session" 2>&1
+session() { # NAME [stls|tls]: one session as alice, and what is left of her mailbox
+  timeout 30 /usr/bin/node /results/session.mjs alice "$password" ${2:+"$2"} >"$1.session" 2>&1
   cat /var/mail/alice >"$1.mailbox"
   ls -ln /var/mail >"$1.spool"
 }
@@ -44,7 +44,22 @@ echo "alice:another" | chpasswd --crypt-method YESCRYPT
 session per-user-pam-wrong
 echo "alice:$password" | chpasswd --crypt-method YESCRYPT
 rm /etc/default/mbox-pop3d
-stop mbox-pop3d-per-user.socket >per-user.end
+
+# With a certificate, as certbot leaves it: STLS, and port 995 beside it.
+live=/etc/letsencrypt/live/HOST
+mkdir -p $live && chmod 700 /etc/letsencrypt/live
+install -m 600 cert.pem $live/fullchain.pem
+install -m 600 key.pem $live/privkey.pem
+rm key.pem
+printf 'MBOX_POP3D_TLS_%s=%s\n' CERT $live/fullchain.pem KEY $live/privkey.pem >/etc/default/mbox-pop3d
+systemctl start mbox-pop3d-per-user-tls.socket
+fill alice:alice 600
+session per-user-tls tls
+fill alice:alice 600
+session per-user-stls stls
+rm /etc/default/mbox-pop3d
+stop mbox-pop3d-per-user.socket mbox-pop3d-per-user-tls.socket >per-user.end
+log_of --unit='mbox-pop3d-per-user-tls@*.service' >per-user-tls.log
 log_of --unit='mbox-pop3d-per-user@*.service' >per-user.log
 
 # The shared server: accounts of its users file.
@@ -55,6 +70,18 @@ systemctl start mbox-pop3d.socket
 session shared
 systemctl show --property=ActiveState,StatusText,NRestarts mbox-pop3d.service >shared.state
 stop mbox-pop3d.service >shared.end
+
+# The same with TLS: a key that only root can read, by the lines about it in the unit.
+sed -i 's/^#\(LoadCredential=\|Environment=MBOX_POP3D_TLS\)/\1/' /etc/systemd/system/mbox-pop3d.service
+systemctl daemon-reload
+systemctl start mbox-pop3d-tls.socket
+fill alice:mail 660
+session shared-tls tls
+fill alice:mail 660
+session shared-stls stls
+systemctl reload mbox-pop3d.service
+stop mbox-pop3d-tls.socket mbox-pop3d.service >shared-tls.end
+log_of --unit=mbox-pop3d.service >shared-tls.log
 
 # The same, and a mailbox that only its user may open.
 fill alice:alice 600

@@ -5,12 +5,22 @@
  * and system call filter are the real ones of the service manager.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { installInto } from '../support/installed.js';
 import { IS_ROOT } from '../support/program.js';
+import { filesOf } from '../support/tls/certificates.js';
 
 const HERE = import.meta.dirname;
 export const ETC = join(HERE, '../../etc');
@@ -45,6 +55,8 @@ export async function bootMachine(): Promise<Results> {
     installInto(installed);
     cpSync(ETC, join(installed, 'etc'), { recursive: true });
     writeFileSync(join(results, 'set-up.sh'), setUpOfReadme());
+    copyFileSync(filesOf('ec').cert, join(results, 'cert.pem'));
+    copyFileSync(filesOf('ec').key, join(results, 'key.pem'));
     const args = ['--mount', 'bash', join(HERE, 'boot.sh'), scratch, process.execPath];
     const console = await promisify(execFile)('unshare', args, {
       timeout: 150_000,

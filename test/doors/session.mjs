@@ -1,22 +1,33 @@
 /**
- * One POP3 session on port 110 of this host: logs in, and if that works reads message 1, deletes it and
+ * One POP3 session on port 110 or 995 of this host: logs in, and if that works reads message 1, deletes it and
  * quits. Prints each command and status line, and what proc_pid_status(5) and proc_pid_mountinfo(5) say of the
  * server's processes before and after the login.
  *
- * usage: node session.mjs USER PASSWORD
+ * usage: node session.mjs USER PASSWORD [stls|tls]
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
-const [user, password] = process.argv.slice(2);
-const socket = connect(110, '127.0.0.1');
-socket.setEncoding('latin1');
+const [user, password, tls] = process.argv.slice(2);
 let received = '';
-socket.on('data', text => {
-  received += text;
-  socket.emit('news');
-});
-socket.on('close', () => socket.emit('news'));
+let socket = connect(tls === 'tls' ? 995 : 110, '127.0.0.1');
+if (tls === 'tls') secure();
+else listen();
+
+function listen() {
+  socket.setEncoding('latin1').on('data', text => {
+    received += text;
+    socket.emit('news');
+  });
+  socket.on('close', () => socket.emit('news'));
+}
+
+function secure() {
+  socket = connectTls({ socket, rejectUnauthorized: false });
+  socket.on('secureConnect', () => console.log(`TLS: ${socket.getPeerCertificate().subject.CN}`));
+  listen();
+}
 
 /** Takes everything up to and including `end`. */
 async function until(end) {
@@ -61,6 +72,10 @@ function showProcesses(when) {
 
 console.log(`S: ${(await until('\r\n')).trimEnd()}`);
 showProcesses('before');
+if (tls === 'stls' && (await ask('STLS'))) {
+  socket.removeAllListeners();
+  secure();
+}
 await ask(`USER ${user}`);
 if (await ask(`PASS ${password}`)) {
   showProcesses('after');

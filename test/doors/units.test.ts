@@ -114,7 +114,7 @@ describe.skipIf(NO_MACHINE)('run by a real systemd', () => {
 
   test('nothing has failed', () => {
     expect(results('failed')).toBe('');
-    for (const name of ['shared', 'closed', 'override', 'per-user']) {
+    for (const name of ['shared', 'closed', 'override', 'per-user', 'shared-tls']) {
       expect(results(`${name}.end`)).not.toMatch(/^(Result=(?!success)|ExecMainStatus=[^0])/m);
     }
   });
@@ -178,6 +178,25 @@ describe.skipIf(NO_MACHINE)('run by a real systemd', () => {
     expect(said('per-user-pam').slice(1)).toEqual(CONVERSATION);
     expect(results('per-user-pam.mailbox')).toBe(SECOND);
     expect(said('per-user-pam-wrong')).toContainEqual('S: -ERR [AUTH] Authentication failed');
+  });
+
+  test.each(['per-user', 'shared'])('%s, with TLS: port 995 and STLS; the key is one of root', name => {
+    expect(said(`${name}-tls`).slice(1)).toEqual(CONVERSATION);
+    expect(said(`${name}-stls`).slice(1)).toEqual(['S: +OK begin TLS negotiation', ...CONVERSATION]);
+    const user = name === 'shared' ? /^([1-9]\d*)( \1){3}$/ : /^4001 4001 4001 4001$/;
+    for (const how of ['tls', 'stls']) {
+      expect(results(`${name}-${how}.session`)).toMatch(/^TLS: ec$/m);
+      expect(results(`${name}-${how}.mailbox`)).toBe(SECOND);
+      const server = serverIn(results(`${name}-${how}.session`), 'after');
+      expect(server).toMatchObject({ ...CONFINED, CapPrm: NONE, CapEff: NONE });
+      expect(server.Uid).toMatch(user);
+    }
+    const login = expect.stringMatching(/^<6>127\.0\.0\.1 login user=alice .* tls=TLSv1\.3$/);
+    expect(logged(`${name}-tls.log`)).toContainEqual(login);
+  });
+
+  test('a server under systemd reads its certificates again when it is told to', () => {
+    expect(logged('shared-tls.log')).toContainEqual('<6>- certificates-unchanged');
   });
 
   test('both recover units run, and find nothing to do', () => {

@@ -12,6 +12,8 @@ export interface HelloOptions {
 }
 
 const X25519 = 0x001d;
+/** Without its curve a certificate of ECDSA is none for TLS 1.2. */
+const SECP256R1 = 0x0017;
 
 /** A whole record. With TLS 1.3 the server answers it up to its Finished. */
 export function clientHello({ version = 0x0304, name }: HelloOptions = {}): Buffer {
@@ -30,7 +32,7 @@ export function clientHello({ version = 0x0304, name }: HelloOptions = {}): Buff
 
 function extensions(version: number, name: Buffer | undefined): Buffer[] {
   const some = [
-    extension(10, counted16(u16(X25519))),
+    extension(10, counted16(Buffer.concat([X25519, SECP256R1].map(u16)))),
     extension(11, counted8(Buffer.of(0))),
     extension(13, counted16(Buffer.concat([0x0403, 0x0804, 0x0401].map(u16)))),
   ];

@@ -1,5 +1,6 @@
-/** C3, C67: clients that come in crowds and do next to nothing: each costs little, and none stays. */
+/** C3, C62, C67: clients that come in crowds and do next to nothing: each costs little, and none stays. */
 import { expect, test } from 'vitest';
+import { clientHello, record } from './client-hello.js';
 import { affordable, Crowd } from './crowd.js';
 import { besiege, expectEnds, FULL, MiB, mega } from './siege.js';
 
@@ -46,5 +47,39 @@ test('idle connections: each costs next to nothing', async () => {
     note(`${(growth() / 1024 / size).toFixed(1)} KiB each, ${mega(growth())} MiB in all`);
     await crowd.ended(500);
     await expectEnds(server, 'no-login', 'login-timeout', size);
+  });
+});
+
+/** How far a handshake comes before it stops: what is sent of it. */
+const STAGES: readonly (() => Buffer)[] = [
+  () => Buffer.alloc(0),
+  () => clientHello().subarray(0, 1),
+  () => clientHello().subarray(0, 5),
+  () => clientHello().subarray(0, 100),
+  () => clientHello().subarray(0, -1),
+  // The server has said all it has to say, and waits for the client's Finished.
+  () => clientHello(),
+  () => Buffer.concat([clientHello(), record(20, Buffer.of(1))]),
+  () => Buffer.concat([clientHello(), record(23, Buffer.alloc(53)).subarray(0, -1)]),
+  () => clientHello({ version: 0x0303 }),
+  // ClientKeyExchange, without its key.
+  () =>
+    Buffer.concat([clientHello({ version: 0x0303 }), record(22, Buffer.of(16, 0, 0, 33, 32)).subarray(0, 9)]),
+];
+
+test('handshakes that stop at each stage: all are gone after their time', async () => {
+  const size = affordable(FULL ? 10_000 : 600);
+  // Until all are there, the first must not be gone.
+  const flags = ['--handshake-timeout', FULL ? '30' : '6', '--login-timeout', '300'];
+  const options = { name: `stalled handshakes, ${size}`, flags, mostGrowth: size * 96 * 1024 + 48 * MiB };
+  await besiege(options, async ({ tls, server, growth, note }) => {
+    const crowd = await Crowd.open(tls, size);
+    crowd.send(n => STAGES[n % STAGES.length]!());
+    let most = 0;
+    await crowd.ended(200, () => {
+      most = Math.max(most, growth());
+    });
+    note(`${(most / 1024 / size).toFixed(1)} KiB each, ${mega(most)} MiB in all`);
+    await expectEnds(server, 'tls-failed', 'timeout', size);
   });
 });
