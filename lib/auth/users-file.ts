@@ -31,6 +31,9 @@ import { VerifiedLogins } from './verified-logins.js';
 /** Malformed lines named in the log at each loading; a file that is no users file has thousands. */
 const MAX_REPORTED = 20;
 
+/** Milliseconds for which the methods worth being offered are those of the file as it was seen last. */
+const PROVABLE_FOR = 1000;
+
 export interface UsersFileOptions {
   readonly path: string;
   readonly host: Crypt;
@@ -53,6 +56,8 @@ export class UsersFile implements Authenticator {
   readonly #verified: VerifiedLogins;
   readonly #saltKey: SaltKey;
   #loaded: Loaded;
+  /** When the file was last looked at. */
+  #seen = Number.NEGATIVE_INFINITY;
   #loading: Promise<void> | undefined;
   /** The reason last logged for being unavailable; logged once, not at each login. */
   #failure: string | undefined;
@@ -88,7 +93,9 @@ export class UsersFile implements Authenticator {
   }
 
   async provable(): Promise<Provable> {
-    return (await this.#current()).proofs.provable;
+    // Each login asks, and only for what is worth being offered; whether a password is right is not so old.
+    const loaded = performance.now() - this.#seen < PROVABLE_FOR ? this.#loaded : await this.#current();
+    return loaded.proofs.provable;
   }
 
   async scramChallenge(method: ScramMethod, user: Uint8Array): Promise<ScramChallenge> {
@@ -120,6 +127,7 @@ export class UsersFile implements Authenticator {
         });
         await this.#loading;
       }
+      this.#seen = performance.now();
       if (this.#failure !== undefined) log.write('info', '-', 'users-file-back', { file: path });
       this.#failure = undefined;
       return this.#loaded;

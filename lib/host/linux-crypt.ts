@@ -16,6 +16,8 @@ const CRYPT_DATA = 131_232;
 type CryptR = KoffiFunc<(password: Buffer, setting: Buffer, data: Buffer) => string | null>;
 
 let cryptR: CryptR | undefined;
+/** Wiped, and used again: as many as run at a time. */
+const spare: Buffer[] = [];
 
 /** Loads libcrypt if it is not loaded. Throws `Unavailable` when the host has none. */
 export function loadCrypt(): CryptR {
@@ -51,10 +53,11 @@ function hash(call: CryptR, password: Uint8Array, setting: string): Promise<stri
   const key = Buffer.alloc(MAX_PASSWORD + 1);
   key.set(password);
   const salt = Buffer.from(`${setting}\0`, 'latin1');
-  const data = Buffer.alloc(CRYPT_DATA);
+  const data = spare.pop() ?? Buffer.alloc(CRYPT_DATA);
   return new Promise((resolve, reject) => {
     call.async(key, salt, data, (error, result) => {
       for (const buffer of [key, salt, data]) buffer.fill(0);
+      spare.push(data);
       if (error) reject(error);
       // crypt(3): null or a "failure token" that begins with * and can match no stored hash.
       else resolve(result === null || result.startsWith('*') ? undefined : result);

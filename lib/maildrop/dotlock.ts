@@ -56,6 +56,8 @@ export class Dotlock {
    * given to the lock of a program that has taken ours for stale, and we would take that for our own.
    */
   #own: { dev: bigint; ino: bigint; fd: number } | undefined;
+  /** Whether it was made just now: what is asked then is answered in the same turn, as it was made. */
+  #fresh = false;
   /** The last lock of somebody else that we looked at. */
   #sighting: LockSighting | undefined;
   /** Our clock minus the file system's, milliseconds: on NFS the times of files are the server's. */
@@ -100,6 +102,8 @@ export class Dotlock {
       // ENOENT: ours was taken away as soon as it was made.
       if (['ELOCKED', 'EEXIST', 'EBUSY', 'ENOENT'].includes(errno ?? '')) return false;
       throw error;
+    } finally {
+      this.#fresh = false;
     }
   }
 
@@ -129,8 +133,13 @@ export class Dotlock {
       rmdirSync: () => this.#removeOwn(),
       stat: (_path: string, done: Callback<{ mtime: Date }>) => this.#settle(this.#look(), done),
       utimes: (path: string, atime: Date, mtime: Date, done: Callback) =>
-        this.#settle(fs.promises.lutimes(path, atime, mtime), done),
+        this.#settle(this.#touch(path, atime, mtime), done),
     };
+  }
+
+  async #touch(path: string, atime: Date, mtime: Date): Promise<void> {
+    if (this.#fresh) fs.lutimesSync(path, atime, mtime);
+    else await fs.promises.lutimes(path, atime, mtime);
   }
 
   #settle<T>(work: Promise<T>, done: Callback<T>): void {
@@ -163,6 +172,7 @@ export class Dotlock {
         this.#skew = Date.now() - Number(made.mtimeMs);
         if (made.nlink !== 2n) throw failure ?? taken('link(2) had no effect');
         this.#own = { dev: made.dev, ino: made.ino, fd };
+        this.#fresh = true;
       } finally {
         fs.unlinkSync(temporary);
       }
@@ -196,7 +206,8 @@ export class Dotlock {
 
   /** stat as proper-lockfile wants it: of our lock the truth; of another's, a time that says whether it is stale. */
   async #look(): Promise<{ mtime: Date }> {
-    const stat = await fs.promises.lstat(this.path, { bigint: true });
+    const bigint = { bigint: true } as const;
+    const stat = this.#fresh ? fs.lstatSync(this.path, bigint) : await fs.promises.lstat(this.path, bigint);
     if (this.#own !== undefined) {
       if (stat.dev === this.#own.dev && stat.ino === this.#own.ino) return { mtime: asSet(stat.mtimeNs) };
       // Ours was replaced: any time but the one we set says so.

@@ -99,7 +99,7 @@ export function isNoRoom(error: unknown): boolean {
 }
 
 /** Runs a call again for as long as a signal interrupts it. */
-async function uninterrupted<T>(call: () => Promise<T>): Promise<T> {
+export async function uninterrupted<T>(call: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await call();

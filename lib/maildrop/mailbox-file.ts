@@ -42,6 +42,8 @@ export class MailboxFile {
     readonly path: string,
     /** For locks, and for the rewrite. */
     readonly fd: number,
+    /** What the descriptor is open on, whatever becomes of the path. */
+    private readonly identity: Pick<FileStat, 'dev' | 'ino'>,
     readonly kernel: Kernel | undefined,
   ) {}
 
@@ -62,8 +64,9 @@ export class MailboxFile {
     const fd = await openQuietly(io, path, access | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     if (fd === undefined) return undefined;
     try {
-      refuseUnlessMailbox(await io.fstat(fd), options.owner);
-      return new MailboxFile(io, path, fd, options.kernel);
+      const opened = await io.fstat(fd);
+      refuseUnlessMailbox(opened, options.owner);
+      return new MailboxFile(io, path, fd, opened, options.kernel);
     } catch (error) {
       await io.close(fd);
       throw error;
@@ -81,8 +84,8 @@ export class MailboxFile {
    */
   async isCurrent(): Promise<boolean> {
     try {
-      const [named, ours] = await Promise.all([this.io.lstat(this.path), this.stat()]);
-      return named.dev === ours.dev && named.ino === ours.ino && ours.nlink === 1;
+      const named = await this.io.lstat(this.path);
+      return named.dev === this.identity.dev && named.ino === this.identity.ino && named.nlink === 1;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return false;
       throw error;

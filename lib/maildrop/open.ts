@@ -71,6 +71,9 @@ export interface MaildropDeps {
   readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
 }
 
+/** How long the spool is known by the same path, milliseconds. */
+const RESOLVED_FOR = 1000;
+
 /** Makes the function by which the protocol opens maildrops. */
 export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): OpenMaildrop {
   const spool = new Spool(deps, settings);
@@ -80,6 +83,7 @@ export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): 
 export class Spool {
   readonly #lockMailbox: LockMailbox;
   readonly #takeover: Takeover;
+  #resolved: { readonly path: string; readonly until: number } | undefined;
 
   constructor(
     private readonly deps: MaildropDeps,
@@ -102,7 +106,7 @@ export class Spool {
    */
   async open(account: Account, peer: Peer, holder: Holder): Promise<Maildrop> {
     const { deps, settings } = this;
-    const mailboxPath = join(await resolveSpool(settings.spool), account.user);
+    const mailboxPath = join(await this.#resolveSpool(), account.user);
     const journals = this.#journalsOf(account);
     const locking = { ...deps, dir: settings.runtimeDir, takeover: this.#takeover };
     const session = await lockSession(locking, mailboxPath, { account, peer, holder });
@@ -113,7 +117,10 @@ export class Spool {
       access = await this.#openLocked(account);
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, access, journals);
-      if (access === undefined) return new EmptyMaildrop(release);
+      if (access === undefined) {
+        await resolveSpool(settings.spool);
+        return new EmptyMaildrop(release);
+      }
       const cache = this.#cacheOf(account);
       const snapshot = await takeSnapshot(access, cache);
       this.#scheduleYield(access, lockedAt);
@@ -170,6 +177,15 @@ export class Spool {
       }
     }
     return found.sort();
+  }
+
+  /** As it was found not long ago: whoever finds no mailbox looks again whether there is a spool. */
+  async #resolveSpool(): Promise<string> {
+    const now = performance.now();
+    if (this.#resolved === undefined || this.#resolved.until <= now) {
+      this.#resolved = { path: await resolveSpool(this.settings.spool), until: now + RESOLVED_FOR };
+    }
+    return this.#resolved.path;
   }
 
   #journalsOf(account: Account): Journals {

@@ -14,11 +14,13 @@ import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
-import { isNoRoom, readFully, type SpoolIo, writeFully } from './io.js';
+import { isNoRoom, type SpoolIo, uninterrupted, writeFully } from './io.js';
 import type { Claim, Hold, Takeover } from './takeover.js';
 
 /** More than our own record ever takes, octets. */
 const MAX_RECORD = 512;
+/** Of each record, so that it covers the last one, octets: pid, time, address and socket have 126 at most. */
+const RECORD = 160;
 
 export interface SessionLock {
   /** Enters the UPDATE state, in which nobody takes the maildrop over. @throws Disconnected if somebody has */
@@ -71,9 +73,8 @@ export async function lockSession(
     await obtain(deps, fd, name, claim);
     hold = takeover.hold(name, claim);
     const socket = await hold.socket;
-    await io.truncate(fd, 0);
     const record = `${process.pid} ${new Date().toISOString()} ${claim.peer.address} ${socket ?? '-'}\n`;
-    await writeFully(io, fd, Buffer.from(record), 0).catch(error => {
+    await writeFully(io, fd, Buffer.from(record.padEnd(RECORD, '\n')), 0).catch(error => {
       // No lock rests on it, and somebody must be able to log in and delete what fills the disk.
       if (!isNoRoom(error)) throw error;
     });
@@ -102,7 +103,8 @@ async function obtain(
       since: last.since,
     });
   }
-  if (last?.socket !== undefined) await takeover.removeIfDead(last.socket);
+  // Most sockets are those of processes that live; to ask each would be a connection for each login.
+  if (last?.socket !== undefined && !host.processExists(last.pid)) await takeover.removeIfDead(last.socket);
 }
 
 function nameOf(mailboxPath: string): string {
@@ -120,7 +122,9 @@ export function sessionLockPath(dir: string, mailboxPath: string): string {
 /** What the file of a session lock says, whether or not somebody holds it. */
 export async function readRecord(io: SpoolIo, fd: number): Promise<SessionRecord | undefined> {
   const buffer = Buffer.alloc(MAX_RECORD);
-  const text = buffer.toString('latin1', 0, await readFully(io, fd, buffer, 0));
+  // One read: of a file so small it is never short, and its end is of no interest.
+  const count = await uninterrupted(() => io.read(fd, buffer, 0));
+  const text = buffer.toString('latin1', 0, count);
   const match = /^([0-9]+) ([0-9TZ:.-]+) ([!-~]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
   const [, pid, since, address, socket] = match ?? [];
   // Its holder may be between locking and writing.

@@ -2,6 +2,7 @@
  * Takeover between sessions of one mailbox, as between processes: each spool here has its own socket. Who
  * is silent, and when, is said by the test.
  */
+import { spawnSync } from 'node:child_process';
 import { linkSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -216,12 +217,13 @@ describe('the socket', () => {
     const path = join(spool.runtimeDir, record!);
     const name = '0123456789abcdef.socket';
     await deadSocket(join(spool.runtimeDir, name));
+    const { pid: gone } = spawnSync('true');
     // Of a file that is no socket, and of anything outside, nothing is removed.
     for (const [named, left] of [
       ['../alice.socket', [name]],
       [name, []],
     ] as const) {
-      writeFileSync(path, `1 2026-01-05T10:00:00.000Z 192.0.2.1 ${named}\n`);
+      writeFileSync(path, `${gone} 2026-01-05T10:00:00.000Z 192.0.2.1 ${named}\n`);
       const next = new Party(spool);
       await next.open();
       await next.maildrop?.release();
