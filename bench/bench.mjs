@@ -64,7 +64,7 @@ async function main() {
     await MEASURES[name](bench);
     console.error(`${name}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
   }
-  console.log(`${machine()}\n\n${table.print(found)}`);
+  console.log(`${machine()}\n${site.masters().join('\n')}\n\n${table.print(found)}`);
   for (const name of missing) console.error(`SKIPPED: ${name}: it takes root and bench/unpack-peers.sh`);
   const lacking = missing.length > 0 && process.env.CI === 'true';
   return table.problems.length > 0 || lacking ? 1 : 0;

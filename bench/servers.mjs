@@ -15,6 +15,8 @@ const ENTER = new URL('./enter.sh', import.meta.url).pathname;
 const PEERS = process.env.MBOX_POP3D_PEERS ?? '';
 const MANY = '30000';
 let started = 0;
+/** 10,000 sessions take more descriptors than most shells allow. */
+export const RAISE_LIMIT = 'ulimit -n 200000 2>/dev/null || ulimit -n "$(ulimit -Hn)"';
 
 export const OURS = 'mbox-pop3d';
 
@@ -154,8 +156,7 @@ async function start(site, name, spool, command, port) {
   const inside = site.isRoot
     ? ['unshare', '--mount', '--propagation', 'private', ENTER, site.etc, spool, name === OURS ? '' : PEERS]
     : [];
-  // 10,000 sessions take more descriptors than most shells allow.
-  const limits = ['sh', '-c', 'ulimit -n 200000 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$@"', 'sh'];
+  const limits = ['sh', '-c', `${RAISE_LIMIT}; exec "$@"`, 'sh'];
   const [file, ...argv] = [...limits, ...inside, ...command];
   const log = site.log(name);
   const stdio = ['ignore', 'pipe', openSync(log, 'a')];

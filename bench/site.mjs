@@ -89,6 +89,15 @@ export class Site {
     return this.#masters.get(name);
   }
 
+  /** A line about each mailbox that was needed. */
+  masters() {
+    const format = new Intl.NumberFormat('en');
+    return [...this.#masters].map(
+      ([name, { messages, octets }]) =>
+        `Mailbox ${name}: ${format.format(messages)} messages, ${format.format(octets)} octets.`,
+    );
+  }
+
   /** A fresh copy of a mailbox, on the disk, in the page cache. */
   place(mailbox, path) {
     this.#copy(mailbox, path);
