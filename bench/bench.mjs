@@ -4,7 +4,7 @@
  * usage: npm run bench [-- [--smoke] [--only open,retr,...] [--rounds N]]   (after npm run build; wants cc)
  *
  * The peers take root, and bench/unpack-peers.sh (or what is installed); what is missing is left out, with a
- * message. MBOX_POP3D_BENCH_DIR: where scratch files go, some 5 GB, on the file system that is to be measured.
+ * message. MBOX_POP3D_BENCH_DIR: where scratch files go, some 6 GB, on the file system that is to be measured.
  */
 import { execFileSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
@@ -37,6 +37,12 @@ if (unknown.length > 0) {
 
 const site = new Site();
 const running = new Running();
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.once(signal, () => {
+    running.kill();
+    site.remove();
+    process.exit(130);
+  });
 try {
   process.exitCode = await main();
 } finally {

@@ -8,21 +8,12 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { memory as memoryOf } from './processes.mjs';
 
 const PROGRAM = new URL('../dist/bin/mbox-pop3d.js', import.meta.url).pathname;
 const GOOD_CLIENT = new URL('../test/hostile/good-client.mjs', import.meta.url).pathname;
@@ -266,27 +257,7 @@ async function ended(child) {
 
 /** Of a process and all it has started, in octets. */
 function memory(pid) {
-  const parents = new Map();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = read(`/proc/${name}/stat`);
-    const parent = /^\d+ \(.*\) \S (\d+)/s.exec(stat)?.[1];
-    if (parent !== undefined) parents.set(parent, [...(parents.get(parent) ?? []), name]);
-  }
-  const sum = one => {
-    const pss = Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${one}/smaps_rollup`))?.[1] ?? 0) * 1024;
-    return (parents.get(one) ?? []).reduce((all, child) => all + sum(child), pss);
-  };
-  return sum(String(pid));
-}
-
-/** Empty for a process that has just gone. */
-function read(path) {
-  try {
-    return existsSync(path) ? readFileSync(path, 'latin1') : '';
-  } catch {
-    return '';
-  }
+  return memoryOf(pid).pss * 1024;
 }
 
 function goodClient(port) {

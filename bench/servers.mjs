@@ -199,7 +199,8 @@ async function accepts(port) {
   throw new Error('no greeting');
 }
 
-async function freePort() {
+/** A port of 127.0.0.1 that nothing listens on now. */
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();

@@ -15,7 +15,6 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
-  readFileSync,
   readSync,
   rmSync,
   utimesSync,
@@ -180,7 +179,10 @@ export function change(path) {
  * modification time is this second.
  */
 export function age(path) {
-  readFileSync(path);
+  const fd = openSync(path, 'r');
+  const chunk = Buffer.alloc(1 << 20);
+  while (readSync(fd, chunk) > 0); // Into the page cache.
+  closeSync(fd);
   const then = Date.now() / 1000 - 10;
   utimesSync(path, then, then);
 }

@@ -8,21 +8,13 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { createServer } from 'node:net';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { promisify } from 'node:util';
+import { cpuTime } from './processes.mjs';
+import { freePort } from './servers.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const PROGRAM = join(ROOT, 'dist/bin/mbox-pop3d.js');
@@ -33,8 +25,6 @@ const rounds = Number(args.find(arg => arg !== '--smoke') ?? (smoke ? 1 : 5));
 /** Seconds of one measurement, and clients at a time. */
 const SECONDS = smoke ? 1 : 3;
 const CLIENTS = 2;
-/** USER_HZ is 100 on Linux. */
-const MS_PER_TICK = 10;
 
 const scratch = mkdtempSync(join(tmpdir(), 'mbox-pop3d-bench-'));
 chmodSync(scratch, 0o755);
@@ -77,18 +67,6 @@ async function main() {
       );
     }
   }
-}
-
-/** Milliseconds of CPU of a process, of those it has started, and of those that have ended. */
-function cpuTime(pid) {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const ticks = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 15)
-    .reduce((sum, field) => sum + Number(field), 0);
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean);
-  return children.reduce((sum, child) => sum + cpuTime(child), ticks * MS_PER_TICK);
 }
 
 /** Handshakes of all clients together, and how many in a second. */
@@ -197,12 +175,4 @@ async function started(child, port) {
     await new Promise(resolve => setTimeout(resolve, 100));
   }
   throw new Error(`${child.spawnfile} does not greet on port ${port}`);
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }

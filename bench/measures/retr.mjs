@@ -17,7 +17,8 @@ const LIMIT = 'sendfile';
 const FOR_CPU = 20e6;
 
 export async function retr(bench) {
-  const { user, mailbox, name } = bench.mailboxes.find(({ main }) => main);
+  const main = bench.mailboxes.find(({ main }) => main);
+  const { user, mailbox, name } = main;
   const ways = [
     { how: 'one at a time', depth: 1, targets: [{ against: 'best', least: 1 }] },
     { how: '32 in flight', depth: 32, targets: [{ against: 'best', least: 1.25 }] },
@@ -44,19 +45,20 @@ export async function retr(bench) {
     for (let round = 0; round < Math.min(bench.rounds, 3); round++)
       for (const way of ways)
         await inTurns(bench, way.speed, [...inRound(servers, round), limit], 1, server =>
-          retrieve(bench, server, user, way),
+          retrieve(bench, server, main, way),
         );
   } finally {
     limit.child.kill('SIGKILL');
   }
 }
 
-async function retrieve(bench, server, user, { depth, speed, cpu, flags = [] }) {
+async function retrieve(bench, server, { user, mailbox }, { depth, speed, cpu, flags = [] }) {
   await inSession(
     bench,
     server,
     user,
-    async next => {
+    async (next, { messages }) => {
+      if (messages !== mailbox().messages) throw new Error(`it finds ${messages} messages`);
       const before = cpuTime(server.pid);
       const { ms, octets } = await next(`all RETR ${depth} ${bench.mostMs}`);
       const used = cpuTime(server.pid) - before;
