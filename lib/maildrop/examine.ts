@@ -93,7 +93,7 @@ async function examineContent(file: MailboxFile): Promise<Finding[]> {
     const before = await file.stat();
     const audit = new BoundaryAudit();
     try {
-      const index = await file.scan(audit);
+      const index = await file.scan({ alsoTo: audit });
       if (changeBetween(before, await file.stat()) !== 'same' && attempt < 3) continue;
       const size = { what: `${index.messages} messages, ${before.size} octets in the file` };
       return [size, ...fromAudit(audit, before.size, file.path)];

@@ -15,14 +15,11 @@ import { errnoOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { joinRows } from '../mbox/index-rows.js';
 import { type MailboxIndex, SMALL } from '../mbox/mailbox-index.js';
-import { NotMbox, Scanner } from '../mbox/scanner.js';
+import { NotMbox } from '../mbox/scanner.js';
 import { decodeIndex, encodeIndex, IDENTITY, type KeptIndex, mostOctets } from './index-cache-format.js';
 import { type FileStat, readFully, type SpoolIo, writeFully } from './io.js';
 import { whyForeign } from './journal-file.js';
 import type { MailboxFile } from './mailbox-file.js';
-
-/** Octets read of the mailbox file at a time. */
-const CHUNK = 256 * 1024;
 
 /** Octets that could be scanned in the time one identity takes; measured. */
 const IDENTITY_WORTH = 16 * 1024;
@@ -190,16 +187,8 @@ export async function mayBegin(file: MailboxFile, start: number): Promise<boolea
 
 /** Indexes the file from a message on, with offsets from there; undefined when none begins there. */
 async function scanFrom(file: MailboxFile, start: number): Promise<MailboxIndex | undefined> {
-  const scanner = new Scanner();
-  const buffer = Buffer.allocUnsafe(CHUNK);
   try {
-    for (let position = start; ; ) {
-      const count = await readFully(file.io, file.fd, buffer, position);
-      if (count > 0) scanner.push(buffer.subarray(0, count));
-      if (count < buffer.length) break;
-      position += count;
-    }
-    return startingAtZero(scanner.end());
+    return startingAtZero(await file.scan({ from: start }));
   } catch (error) {
     if (error instanceof NotMbox) return undefined;
     throw error;

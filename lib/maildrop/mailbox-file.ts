@@ -5,6 +5,7 @@
  * nothing here can hang on one (failure-checks C23). After that only the descriptor is trusted.
  */
 import { constants } from 'node:fs';
+import { setImmediate as othersTurn } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
@@ -14,6 +15,12 @@ import { ScanBuffers } from './scan-buffers.js';
 
 /** Linux only: reading then leaves the access time, by which biff(1) and mutt tell new mail, alone. */
 const O_NOATIME: number = constants.O_NOATIME ?? 0;
+
+/** Octets gone through before looking at the time: of messages as small as they come, a thousand. */
+const PIECE = 64 * 1024;
+
+/** How long to go through octets before others have a turn, milliseconds. */
+const TURN = 3;
 
 /** How two looks at a file compare: `grown` is what an append leaves behind. */
 export type Change = 'same' | 'grown' | 'other';
@@ -34,6 +41,15 @@ export interface OpenOptions {
   readonly writable: boolean;
   /** Undefined for the twins in TypeScript. */
   readonly kernel?: Kernel | undefined;
+}
+
+export interface ScanOptions {
+  /** Where to begin; offsets in the index are from there. Default: at the start. */
+  readonly from?: number;
+  /** Where to end: what the caller knows to be the end of the file, which then need not be looked for. */
+  readonly size?: number;
+  /** Given the same octets, for whoever looks for something else in them. */
+  readonly alsoTo?: { push(bytes: Uint8Array): void };
 }
 
 export class MailboxFile {
@@ -102,32 +118,38 @@ export class MailboxFile {
   }
 
   /**
-   * Indexes the whole file, in one pass of bounded memory.
-   * @param alsoTo given the same octets, for whoever looks for something else in them
+   * Indexes the file, in one pass of bounded memory.
    * @throws NotMbox when the first line is no From_ line
    */
-  async scan(alsoTo?: { push(bytes: Uint8Array): void }): Promise<MailboxIndex> {
+  async scan({ from = 0, size = Number.POSITIVE_INFINITY, alsoTo }: ScanOptions = {}): Promise<MailboxIndex> {
     const scanner = new Scanner(this.kernel);
     const buffers = new ScanBuffers(this.kernel);
-    let buffer = buffers.next();
-    let reading = readFully(this.io, this.fd, buffer, 0);
+    const next = (position: number) => {
+      const into = buffers.next(size - position);
+      return { into, count: readFully(this.io, this.fd, into, position) };
+    };
+    let reading = next(from);
     try {
-      for (let position = 0; ; ) {
-        const count = await reading;
-        const octets = buffers.seen(buffer.subarray(0, count));
-        const last = count < buffer.length;
+      for (let position = from; ; ) {
+        const { into } = reading;
+        const count = await reading.count;
+        let since = performance.now();
         position += count;
-        if (!last) {
-          buffer = buffers.next();
-          reading = readFully(this.io, this.fd, buffer, position);
+        const last = count < into.length || position >= size;
+        if (!last) reading = next(position);
+        for (let at = 0; at < count; at += PIECE) {
+          const octets = buffers.seen(into.subarray(at, Math.min(at + PIECE, count)));
+          scanner.push(octets);
+          alsoTo?.push(octets);
+          if (performance.now() - since < TURN) continue;
+          await othersTurn();
+          since = performance.now();
         }
-        scanner.push(octets);
-        alsoTo?.push(octets);
         if (last) return scanner.end();
       }
     } finally {
       // Refused in the middle, the next octets are still on their way to a buffer.
-      await reading.catch(() => {});
+      await reading.count.catch(() => {});
       buffers.giveBack();
     }
   }

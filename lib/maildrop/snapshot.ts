@@ -56,7 +56,7 @@ export async function takeSnapshot(access: MailboxAccess, cache?: IndexCache): P
     const seenAt = Date.now();
     const stat = await file.stat();
     const recalled = attempt === 1 ? await cache?.recall(file, stat) : undefined;
-    const index = recalled?.index ?? (await file.scan());
+    const index = recalled?.index ?? (await file.scan({ size: stat.size }));
     if (index.size === stat.size && changeBetween(stat, await file.stat()) === 'same') {
       const settled = seenAt - Number(stat.ctimeNs / 1_000_000n) > CLOCK_TICK;
       return { access, stat, seenAt, settled, ...SCANNED, scanned: index.size, index, ...recalled };

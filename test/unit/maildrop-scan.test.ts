@@ -67,7 +67,27 @@ test.each([
 test.each([SCAN_CHUNK - 1, SCAN_CHUNK, SCAN_CHUNK + 1, 2 * SCAN_CHUNK])('a file of %d octets', async size => {
   const content = mail(size, 7).subarray(0, size);
   const file = await opened(content, nodeIo, kernel);
-  expect(extents(await file.scan())).toEqual(extents(scan(content)));
+  const expected = extents(scan(content));
+  expect(extents(await file.scan())).toEqual(expected);
+  expect(extents(await file.scan({ size }))).toEqual(expected);
+  const { start } = expected[100]!;
+  const rest = extents(scan(content.subarray(start)));
+  expect(extents(await file.scan({ from: start }))).toEqual(rest);
+  expect(extents(await file.scan({ from: start, size }))).toEqual(rest);
+});
+
+test('a file that is shorter or longer than the caller knows', async () => {
+  const content = mail(3 * SCAN_CHUNK, 5);
+  const file = await opened(content, nodeIo, kernel);
+  expect((await file.scan({ size: content.length + 1 })).size).toBe(content.length);
+  const size = 2 * SCAN_CHUNK + 5;
+  expect(extents(await file.scan({ size }))).toEqual(extents(scan(content.subarray(0, size))));
+});
+
+test('an empty file', async () => {
+  const file = await opened(Buffer.alloc(0), nodeIo, kernel);
+  expect((await file.scan({ size: 0 })).messages).toBe(0);
+  expect((await file.scan()).messages).toBe(0);
 });
 
 test('short reads', async () => {

@@ -46,6 +46,7 @@ export function crc32(start: usize, end: usize, value: u32): u32 {
       four(load<u32>(at, 8), 4) ^
       four(load<u32>(at, 12), 0);
   }
+  for (; at + 4 <= end; at += 4) crc = four(load<u32>(at) ^ crc, 0);
   for (; at < end; at++) {
     crc = (crc >>> 8) ^ load<u32>(CRC_TABLES + ((<usize>((crc ^ load<u8>(at)) & 0xff)) << 2));
   }
