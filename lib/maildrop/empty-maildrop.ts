@@ -1,5 +1,5 @@
 /** The maildrop of a user without a mailbox file: no messages, and nothing is created. */
-import type { Maildrop } from '../pop3/ports.js';
+import type { Maildrop, MessageReader } from '../pop3/ports.js';
 
 export class EmptyMaildrop implements Maildrop {
   readonly messages = 0;
@@ -25,11 +25,11 @@ export class EmptyMaildrop implements Maildrop {
     return [];
   }
 
-  retrieve(n: number): AsyncIterable<Uint8Array> {
+  retrieve(n: number): MessageReader {
     return this.#none(n);
   }
 
-  top(n: number): AsyncIterable<Uint8Array> {
+  top(n: number): MessageReader {
     return this.#none(n);
   }
 

@@ -112,9 +112,14 @@ export class MailboxFile {
    * Reads [start, end), or less at the end of the file, into a fresh array.
    * @param end at most 1 MiB past `start`: callers never hold a message
    */
-  async read(start: number, end: number): Promise<Uint8Array> {
+  async read(start: number, end: number): Promise<Buffer> {
     const into = Buffer.allocUnsafe(end - start);
-    return into.subarray(0, await readFully(this.io, this.fd, into, start));
+    return into.subarray(0, await this.readInto(into, start));
+  }
+
+  /** Fills `into` from `start` on. @returns how many octets: fewer only at the end of the file */
+  readInto(into: Buffer, start: number): Promise<number> {
+    return readFully(this.io, this.fd, into, start);
   }
 
   /**

@@ -6,14 +6,16 @@
  */
 import { createHash } from 'node:crypto';
 import { Unavailable } from '../errors.js';
-import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
+import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { WireForm } from '../mbox/wire.js';
-import type { Maildrop } from '../pop3/ports.js';
+import type { Maildrop, MessageReader } from '../pop3/ports.js';
+import { BLOCK, type Blocks } from './blocks.js';
+import { CheckedOctets } from './checked-octets.js';
 import { ExtentProof } from './extent-proof.js';
 import { identitiesOf } from './identities.js';
-import type { FileStat } from './io.js';
 import { keepIndex } from './keep-index.js';
 import { changeBetween } from './mailbox-file.js';
+import { LaterReader, MessageOnTheWire } from './message-on-the-wire.js';
 import { DiskFailure } from './redo.js';
 import {
   hasHeaderOf,
@@ -27,6 +29,12 @@ import {
 } from './snapshot.js';
 import { type UserState, updateMailbox } from './update.js';
 
+/** What a line of a body has at most, usually, in octets: to guess how much TOP will read. */
+const USUAL_LINE = 80;
+
+/** Reading ahead for TOP pays when the headers of so many messages lie in one block. */
+const HEADERS_A_BLOCK = 5;
+
 export interface MaildropOptions {
   readonly readOnly: boolean;
   /** @throws Disconnected when another session has taken the maildrop over */
@@ -36,6 +44,8 @@ export interface MaildropOptions {
   /** Gives back the mailbox file, the journals and all locks. */
   readonly release: () => Promise<void>;
   readonly onDiskFailure: () => void;
+  /** The memory for reading ahead. */
+  readonly blocks: Blocks;
 }
 
 /** The maildrop of a mailbox file that exists. */
@@ -52,6 +62,7 @@ export class MboxMaildrop implements Maildrop {
   #updated: MailboxIndex | undefined;
   /** Whether the index was found to be wrong, or may be. */
   #doubtful = false;
+  readonly #octets: CheckedOctets;
 
   constructor(
     private snapshot: Snapshot,
@@ -59,6 +70,7 @@ export class MboxMaildrop implements Maildrop {
     private readonly options: MaildropOptions,
   ) {
     this.messages = snapshot.index.messages;
+    this.#octets = new CheckedOctets(snapshot, options.blocks, message => this.#broken(message));
   }
 
   octets(n: number): number {
@@ -85,12 +97,26 @@ export class MboxMaildrop implements Maildrop {
     return this.#uniqueIds;
   }
 
-  retrieve(n: number): AsyncIterable<Uint8Array> {
-    return this.#wire(n, new WireForm());
+  retrieve(n: number): MessageReader {
+    return this.#asKept(n, () => {
+      const { header, contentEnd, octets } = this.snapshot.index.extent(n);
+      const wanted = { from: header, to: contentEnd, surely: contentEnd, ahead: true };
+      const message = this.#octets.message(n, wanted);
+      return new MessageOnTheWire(message, new WireForm(), header, contentEnd, octets);
+    });
   }
 
-  top(n: number, lines: number): AsyncIterable<Uint8Array> {
-    return this.#wire(n, new WireForm({ bodyLines: lines }));
+  top(n: number, lines: number): MessageReader {
+    return this.#asKept(n, () => {
+      const { index } = this.snapshot;
+      const { header, body, contentEnd } = index.extent(n);
+      const surely = Math.min(contentEnd, body + lines * USUAL_LINE);
+      const later = index.extent(Math.min(index.messages, n + HEADERS_A_BLOCK - 1));
+      const ahead = later.body - header <= BLOCK;
+      const message = this.#octets.message(n, { from: header, to: contentEnd, surely, ahead });
+      const form = new WireForm({ bodyLines: lines });
+      return new MessageOnTheWire(message, form, header, contentEnd, Number.POSITIVE_INFINITY);
+    });
   }
 
   async update(): Promise<void> {
@@ -121,20 +147,9 @@ export class MboxMaildrop implements Maildrop {
       const leftover = { snapshot, doubtful: this.#doubtful, uniqueIds: this.#told, updated };
       await keepIndex(this.state.cache, leftover);
     } finally {
+      await this.#octets.close();
       await this.options.release();
     }
-  }
-
-  async *#wire(n: number, form: WireForm): AsyncGenerator<Uint8Array> {
-    await this.#mustBeAsKept(n);
-    const { header, contentEnd } = this.snapshot.index.extent(n);
-    for await (const chunk of this.#checkedChunks(n, header, contentEnd)) {
-      const wire = form.encode(chunk);
-      if (wire.length > 0) yield wire;
-      if (form.done) return;
-    }
-    const rest = form.finish();
-    if (rest.length > 0) yield rest;
   }
 
   /** Digests a message that is to be deleted. One that only the cache knows is proved first. */
@@ -143,9 +158,17 @@ export class MboxMaildrop implements Maildrop {
     const { start, end } = index.extent(n);
     const hash = createHash('sha256');
     const proof = n <= believed ? new ExtentProof(access.file, index, n) : undefined;
-    for await (const chunk of this.#checkedChunks(n, start, end)) {
+    const octets = this.#octets.message(n, { from: start, to: end, surely: end, ahead: true });
+    for (let position = start; position < end; ) {
+      const stop = Math.min(end, position + READ_CHUNK);
+      const chunk = octets.view(position, stop);
+      if (chunk === undefined) {
+        await octets.load(position, stop);
+        continue;
+      }
       hash.update(chunk);
       proof?.push(chunk);
+      position += chunk.length;
     }
     if (proof === undefined || (await proof.holds(keptIdentity(this.snapshot, n))))
       return hash.digest('base64');
@@ -169,7 +192,7 @@ export class MboxMaildrop implements Maildrop {
   /** Of the messages of this session. What the cache has of them is not read again. */
   async #identities(): Promise<string[]> {
     const { access, index, stat, identities } = this.snapshot;
-    const before = access.held ? stat : await this.#lookAgain();
+    const before = access.held ? stat : await this.#octets.lookAgain();
     const known = keptIdentities(identities);
     const read = await identitiesOf(access.file, index, known.length + 1);
     // One look afterwards covers all: the headers were read after the look before.
@@ -180,17 +203,21 @@ export class MboxMaildrop implements Maildrop {
     return [...known, ...read].slice(0, this.messages);
   }
 
-  /** Before anything of a message is sent that the cache knew of an earlier state of the file. */
-  async #mustBeAsKept(n: number): Promise<void> {
-    const { access, index, believed, exact } = this.snapshot;
-    if (exact || n > believed) return;
-    if (!(await hasHeaderOf(access.file, index.extent(n)))) await this.#indexAgain();
+  /** A reader of a message; one that the cache knew of an earlier state of the file is looked at before. */
+  #asKept(n: number, reader: () => MessageReader): MessageReader {
+    const { exact, believed } = this.snapshot;
+    if (exact || n > believed || this.#octets.hasSeenHeaderOf(n)) return reader();
+    return new LaterReader(async () => {
+      const { access, index } = this.snapshot;
+      if (!(await hasHeaderOf(access.file, index.extent(n)))) await this.#indexAgain();
+      return reader();
+    });
   }
 
   /** The file is not what the cache had of it: all of it is read after all, and nothing told may turn out untrue. */
   async #indexAgain(): Promise<void> {
     const was = this.snapshot;
-    if (!was.access.held) await this.#lookAgain();
+    if (!was.access.held) await this.#octets.lookAgain();
     const now = await takeSnapshot(was.access);
     const marked = [...this.#marked.keys()];
     if (
@@ -200,52 +227,11 @@ export class MboxMaildrop implements Maildrop {
       throw this.#broken('mailbox was changed by another program');
     }
     this.snapshot = now;
+    this.#octets.snapshot = now;
     const told = this.#told;
     if (told === undefined) return;
     const again = await this.state.memory.assign(await this.#identities());
     if (told.some((id, i) => id !== again[i])) throw this.#broken('mailbox was changed by another program');
-  }
-
-  /** The octets [from, to) of message n as they were indexed, or an error: never those of another message. */
-  async *#checkedChunks(n: number, from: number, to: number): AsyncGenerator<Uint8Array> {
-    const { access, index } = this.snapshot;
-    let seen: FileStat | undefined;
-    for (let position = from; position < to; ) {
-      if (!access.held && seen === undefined) seen = await this.#confirm(index.extent(n));
-      const chunk = await access.file.read(position, Math.min(to, position + READ_CHUNK));
-      // Asked again: the locks may have been yielded while we read.
-      if (!access.held) {
-        const now = await access.file.stat();
-        if (seen !== undefined && changeBetween(seen, now) === 'other') {
-          throw this.#broken('mailbox changed while it was read');
-        }
-        // Grown: by an append, unless the message begins otherwise now.
-        if (seen === undefined || changeBetween(seen, now) === 'grown') {
-          seen = await this.#confirm(index.extent(n));
-        }
-      }
-      if (chunk.length === 0) throw this.#broken('mailbox is shorter than it was');
-      position += chunk.length;
-      yield chunk;
-    }
-  }
-
-  /** The file now, provided that it is as indexed or has only grown. */
-  async #lookAgain(): Promise<FileStat> {
-    const now = await this.snapshot.access.file.stat();
-    if (changeBetween(this.snapshot.stat, now) === 'other')
-      throw this.#broken('mailbox was changed by another program');
-    return now;
-  }
-
-  /** The same, and message n still begins as indexed: a rewrite that ended larger looks like an append. */
-  async #confirm(extent: Extent): Promise<FileStat> {
-    const { access, stat, settled } = this.snapshot;
-    const now = await this.#lookAgain();
-    if (changeBetween(stat, now) === 'same' && settled) return now;
-    if (!(await hasHeaderOf(access.file, extent)))
-      throw this.#broken('mailbox was changed by another program');
-    return now;
   }
 
   /** The snapshot is no longer true: the session must end, and never runs UPDATE. */

@@ -11,6 +11,7 @@ import type { Log } from '../log.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import { NotMbox } from '../mbox/scanner.js';
 import type { Account, Holder, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
+import { Blocks } from './blocks.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
 import { IndexCache } from './index-cache.js';
@@ -84,6 +85,7 @@ export class Spool {
   readonly #lockMailbox: LockMailbox;
   readonly #takeover: Takeover;
   #resolved: { readonly path: string; readonly until: number } | undefined;
+  readonly #blocks = new Blocks();
 
   constructor(
     private readonly deps: MaildropDeps,
@@ -134,6 +136,7 @@ export class Spool {
           prepare: () => this.#prepare(account, journals),
           release,
           onDiskFailure: deps.onDiskFailure ?? (() => {}),
+          blocks: this.#blocks,
         },
       );
     } catch (error) {

@@ -5,14 +5,20 @@
  *
  * Invariant: all octets for a message are as many as its index says, for every cutting into chunks.
  */
-import { asBuffer, CR, countBareLf, findLf, LF } from './bytes.js';
+import { asBuffer, CR, findLf, LF } from './bytes.js';
 import { HeaderFilter } from './header-filter.js';
+import { encodeLines } from './line-ends.js';
 import { METADATA_FIELDS } from './metadata.js';
 
-const NOTHING = new Uint8Array(0);
 const NEWLINE = Buffer.of(LF);
 
+/** What may come besides the octets of a call: the start of a header line held from an earlier one. */
+const HELD = METADATA_FIELDS.longest + 4;
+
 export class WireForm {
+  /** Whether a line begins with a dot in what the last call gave. */
+  dots = false;
+
   readonly #filter = new HeaderFilter(METADATA_FIELDS, (bytes, start, end, hidden) => {
     if (!hidden) this.#append(bytes, start, end);
     this.#last = bytes[end - 1]!;
@@ -21,7 +27,7 @@ export class WireForm {
   #lines: number;
   #last = LF;
   #done = false;
-  #out = Buffer.alloc(0);
+  #into: Buffer = NEWLINE;
   #length = 0;
 
   /** @param options.bodyLines for TOP: how many lines of the body are wanted (RFC 1939 §7) */
@@ -29,39 +35,49 @@ export class WireForm {
     this.#lines = options.bodyLines ?? Number.POSITIVE_INFINITY;
   }
 
+  /** How many octets can be encoded into `room` octets, whatever they are. */
+  static fitting(room: number): number {
+    return Math.max(0, Math.floor((room - HELD) / 2));
+  }
+
+  /** The octets that `room` needs beyond those of a whole message, to hold that. */
+  static readonly slack = 2 * HELD;
+
   /** Whether TOP has all it wants: no call will produce anything more. */
   get done(): boolean {
     return this.#done;
   }
 
   /**
-   * The wire form of the next octets of [header, contentEnd) of an extent. The result is the caller's;
-   * it may be empty, and some octets may come with a later call.
+   * Encodes the next octets of [header, contentEnd) of an extent; some may come with a later call.
+   * @param bytes at most `fitting(into.length)`, unless all of the message is known to fit
+   * @returns how many octets were put into `into`: more than it has when they did not fit
    */
-  encode(bytes: Uint8Array): Uint8Array {
-    if (this.#done || bytes.length === 0) return NOTHING;
+  encode(bytes: Uint8Array, into: Buffer): number {
+    this.dots = false;
+    if (this.#done || bytes.length === 0) return 0;
     const chunk = asBuffer(bytes);
-    // Room for the start of a header line held from the chunk before, and for its CR.
-    const room = chunk.length + METADATA_FIELDS.longest + 3;
-    this.#out = Buffer.allocUnsafe(room + countBareLf(chunk, 0, chunk.length, this.#last));
+    this.#into = into;
     this.#length = 0;
     const body = this.#filter.done ? 0 : this.#encodeHeader(chunk);
     if (this.#filter.done) this.#append(chunk, body, this.#cut(chunk, body));
     this.#last = chunk[chunk.length - 1]!;
-    return this.#out.subarray(0, this.#length);
+    this.#into = NEWLINE;
+    return this.#length;
   }
 
-  /** The last octets, when everything was encoded. Call it once. */
-  finish(): Uint8Array {
+  /** The last octets, when everything was encoded: a few. Call it once. */
+  finish(into: Buffer): number {
     // The file may end without LF; the scanner counts octets as if it did not.
-    return this.#last === LF ? NOTHING : this.encode(NEWLINE);
+    this.dots = false;
+    return this.#last === LF ? 0 : this.encode(NEWLINE, into);
   }
 
   #encodeHeader(chunk: Buffer): number {
     const next = this.#filter.push(chunk);
     if (this.#filter.done) {
-      this.#out[this.#length++] = CR;
-      this.#out[this.#length++] = LF;
+      this.#into[this.#length++] = CR;
+      this.#into[this.#length++] = LF;
       this.#last = LF;
       if (this.#lines === 0) this.#done = true;
     }
@@ -82,24 +98,10 @@ export class WireForm {
     return end;
   }
 
-  /** Copies [start, end) with its LFs as CRLF. */
   #append(bytes: Buffer, start: number, end: number): void {
-    let from = start;
-    for (let lf = findLf(bytes, start); lf >= 0 && lf < end; lf = findLf(bytes, lf + 1)) {
-      if ((lf > start ? bytes[lf - 1] : this.#last) === CR) continue;
-      this.#copy(bytes, from, lf);
-      this.#out[this.#length++] = CR;
-      from = lf;
-    }
-    this.#copy(bytes, from, end);
-  }
-
-  #copy(bytes: Buffer, start: number, end: number): void {
-    // For a short line the call costs more than the copy.
-    if (end - start >= 24) {
-      this.#length += bytes.copy(this.#out, this.#length, start, end);
-    } else {
-      for (let i = start; i < end; i++) this.#out[this.#length++] = bytes[i]!;
-    }
+    if (start === end) return;
+    const { length, dots } = encodeLines(bytes.subarray(start, end), this.#last, this.#into, this.#length);
+    this.#length += length;
+    this.dots ||= dots;
   }
 }

@@ -88,6 +88,21 @@ export interface Authenticator extends PasswordChecker {
 }
 
 /**
+ * A message, or what TOP asks of it, in its wire form: CRLF line ends, always a final CRLF (unless there are
+ * no octets at all), not yet byte-stuffed. Read in order and once; whoever reads brings the memory.
+ */
+export interface MessageReader {
+  /**
+   * Puts the next octets into `into`, and does not refer to it any more once that is done.
+   * @param into at least 1 KiB
+   * @returns how many, 0 only at the end; a promise where the mailbox file has to be waited for
+   */
+  read(into: Buffer): number | Promise<number>;
+  /** False when no line begins with a dot in what was read last, so that nobody needs to look for one. */
+  readonly dots: boolean;
+}
+
+/**
  * One mailbox through one session (RFC 1939 §4-6). Message-numbers run from 1 to `messages` and never
  * move; a number outside that range is the caller's bug. Octets are octets as RETR sends them: line
  * ends counted as CRLF, byte-stuffing not counted (RFC 1939 §11).
@@ -103,13 +118,10 @@ export interface Maildrop {
   unmarkAll(): void;
   /** The unique-ids of all messages, marked ones included; element n-1 is that of message n. Computed once. */
   uniqueIds(): Promise<readonly string[]>;
-  /**
-   * The message in its wire form: CRLF line ends, always a final CRLF (unless there are no octets at
-   * all), not yet byte-stuffed; exactly `octets(n)` octets in all. Chunks may be cut anywhere.
-   */
-  retrieve(n: number): AsyncIterable<Uint8Array>;
+  /** The message: exactly `octets(n)` octets in all. */
+  retrieve(n: number): MessageReader;
   /** The same, cut after the header, the empty line and `lines` lines of the body (RFC 1939 §7, TOP). */
-  top(n: number, lines: number): AsyncIterable<Uint8Array>;
+  top(n: number, lines: number): MessageReader;
   /**
    * The UPDATE state: removes the marked messages, makes that durable, and releases every lock. Throws
    * `Unavailable` when they were not removed; the locks are released then too.

@@ -7,6 +7,7 @@
  * No text is ever built from octets the client sent.
  */
 import type { ResponseCode } from '../errors.js';
+import type { MessageReader } from './ports.js';
 
 /** Longest status line in octets, CRLF included. RFC 1939 §3. */
 export const MAX_STATUS = 512;
@@ -14,7 +15,7 @@ export const MAX_STATUS = 512;
 /** The message after a positive status line, before byte-stuffing. */
 export interface Content {
   readonly command: 'RETR' | 'TOP';
-  readonly chunks: AsyncIterable<Uint8Array>;
+  readonly message: MessageReader;
   /** What LIST said; anything else may not end as a complete message. */
   readonly octets?: number;
 }

@@ -90,14 +90,14 @@ function retr(session: Transaction, n: number): Reply {
   const octets = maildrop.octets(n);
   session.last = Math.max(session.last, n);
   return ok(count(octets, 'octet'), {
-    content: { command: 'RETR', chunks: maildrop.retrieve(n), octets },
+    content: { command: 'RETR', message: maildrop.retrieve(n), octets },
   });
 }
 
 function top(session: Transaction, n: number, lines: number): Reply {
   mustExist(session, n);
   return ok('top of message follows', {
-    content: { command: 'TOP', chunks: session.maildrop.top(n, lines) },
+    content: { command: 'TOP', message: session.maildrop.top(n, lines) },
   });
 }
 

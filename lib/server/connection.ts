@@ -147,20 +147,17 @@ export class Connection {
   }
 
   /** Sends octets. Resolves when the stream has accepted all of them and refers to none any more. */
-  async write(pieces: readonly Uint8Array[]): Promise<void> {
+  async write(octets: Uint8Array): Promise<void> {
     this.mustBeOpen();
-    let accepted = 0;
-    this.stream.cork();
-    for (const piece of pieces) {
-      this.stream.write(piece, error => {
-        if (error) this.end('closed');
-        else accepted++;
-        this.silence.heard();
-        this.wake();
-      });
-    }
-    this.stream.uncork();
-    await this.until(() => accepted === pieces.length);
+    let accepted = false;
+    this.stream.write(octets, error => {
+      if (error) this.end('closed');
+      else accepted = true;
+      this.silence.heard();
+      this.wake();
+    });
+    // The kernel usually takes all of it at once; the stream says so at the next tick, but knows it now.
+    if (this.stream.writableLength > 0) await this.until(() => accepted);
   }
 
   /** Waits `ms`; the only wait that is not for the client. */

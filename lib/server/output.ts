@@ -1,14 +1,15 @@
 /**
- * What is to be said, on its way to the connection. Small pieces are put together, so that the replies
- * to pipelined commands leave in few packets; large ones go past the buffer without a copy.
+ * What is to be said, on its way to the connection. It is put together in one buffer, so that the replies
+ * to pipelined commands leave in few packets, and a message with its status line and terminator in one;
+ * a maildrop encodes its messages straight into it.
  *
- * Invariants: never more than `CAPACITY` octets are held; a piece given to `octets` is not referred to
- * after its promise resolved, so its owner may use the memory again.
+ * Invariants: never more than `CAPACITY` octets are held; a buffer is used again only after the connection
+ * has accepted what was in it.
  */
 import type { Connection } from './connection.js';
 
 /** Octets put together before they are sent. */
-const CAPACITY = 16 * 1024;
+export const CAPACITY = 64 * 1024;
 
 /** Octets sent before other sessions get a turn: a fast client of a long listing never waits for input. */
 const TURN = 256 * 1024;
@@ -16,8 +17,12 @@ const TURN = 256 * 1024;
 /** What a piece of text counts for at least, octets: a thousand short replies are a turn, too. */
 const LEAST = 256;
 
+/** Buffers of sessions that have nothing to say now. A few: idle sessions are many, busy ones few. */
+const spare: Buffer[] = [];
+const MOST_SPARE = 8;
+
 export class Output {
-  /** Allocated when there is something to hold, given away when it is sent: idle sessions have none. */
+  /** Taken when there is something to hold, given away when it is sent: idle sessions have none. */
   private buffer: Buffer | undefined;
   private used = 0;
   private sinceTurn = 0;
@@ -30,46 +35,48 @@ export class Output {
     return this.message;
   }
 
-  /** Adds ASCII text. @throws Disconnected */
-  async text(text: string): Promise<void> {
-    this.sinceTurn += Math.max(0, LEAST - text.length);
-    if (text.length > CAPACITY - this.used) await this.flush();
-    if (text.length > CAPACITY) return this.send([Buffer.from(text, 'latin1')]);
-    this.buffer ??= Buffer.allocUnsafe(CAPACITY);
-    this.used += this.buffer.write(text, this.used, 'latin1');
+  /** Octets that can be added before something must be sent. */
+  get room(): number {
+    return CAPACITY - this.used;
   }
 
-  /** Adds octets of a message. @throws Disconnected */
-  async octets(piece: Uint8Array): Promise<void> {
-    if (piece.length > CAPACITY - this.used) {
-      const held = this.take();
-      return this.send(held ? [held, piece] : [piece]);
-    }
-    this.buffer ??= Buffer.allocUnsafe(CAPACITY);
-    this.buffer.set(piece, this.used);
-    this.used += piece.length;
+  /** Adds ASCII text. Nothing to wait for but when it does not fit. @throws Disconnected */
+  text(text: string): void | Promise<void> {
+    this.sinceTurn += Math.max(0, LEAST - text.length);
+    if (text.length > this.room) return this.flush().then(() => this.add(text));
+    this.add(text);
+  }
+
+  /** Where the octets of a message may be put, `room` of them; they are there when `added` has said so. */
+  place(): Buffer {
+    this.buffer ??= spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
+    return this.buffer.subarray(this.used);
+  }
+
+  /** The first `octets` at `place()` are to be sent: of a message, or its status line. */
+  added(octets: number): void {
+    this.used += octets;
     this.message = true;
   }
 
   /** Sends what is held. Resolves when it was accepted. @throws Disconnected */
   async flush(): Promise<void> {
-    const held = this.take();
-    if (held) await this.send([held]);
-  }
-
-  private take(): Buffer | undefined {
-    const held = this.used > 0 ? this.buffer?.subarray(0, this.used) : undefined;
+    const { buffer, used } = this;
+    if (buffer === undefined || used === 0) return;
     this.buffer = undefined;
     this.used = 0;
     this.message = false;
-    return held;
-  }
-
-  private async send(pieces: readonly Uint8Array[]): Promise<void> {
-    await this.connection.write(pieces);
-    for (const piece of pieces) this.sinceTurn += piece.length;
+    await this.connection.write(buffer.subarray(0, used));
+    if (spare.length < MOST_SPARE) spare.push(buffer);
+    this.sinceTurn += used;
     if (this.sinceTurn < TURN) return;
     this.sinceTurn = 0;
     await new Promise<void>(resolve => setImmediate(resolve));
+  }
+
+  private add(text: string): void {
+    if (text.length > CAPACITY) throw new RangeError(`${text.length} octets of text at once`);
+    this.buffer ??= spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
+    this.used += this.buffer.write(text, this.used, 'latin1');
   }
 }

@@ -6,10 +6,10 @@
  * connection already cut: no reader can take what it got for a whole message.
  */
 import { Disconnected } from '../errors.js';
-import { multiline } from '../pop3/multiline.js';
-import { type Content, type Reply, statusLine } from '../pop3/reply.js';
+import { LEAST_ROOM, Multiline } from '../pop3/multiline.js';
+import { type Content, MAX_STATUS, type Reply, statusLine } from '../pop3/reply.js';
 import type { Connection } from './connection.js';
-import type { Output } from './output.js';
+import { CAPACITY, type Output } from './output.js';
 import type { SessionLog } from './session-log.js';
 
 /** Characters of a listing made into one piece of output. */
@@ -24,19 +24,28 @@ export interface Wire {
 /** A reply with a message. @throws Unavailable, or anything the maildrop throws, before a word was said */
 export async function sendMessage(wire: Wire, reply: Reply, content: Content): Promise<void> {
   const { output, log } = wire;
-  const body = multiline(content.chunks, content.octets);
+  const body = new Multiline(content.message, content.octets);
+  // A message that fits into an empty buffer is not cut for what is before it.
+  if (output.room < Math.min(CAPACITY, roomFor(content.octets ?? 0))) await output.flush();
+  const place = output.place();
+  const status = place.write(statusLine(reply), 'latin1');
+  // Nothing is said before this has worked.
+  const first = await body.read(place.subarray(status));
+  output.added(status + first);
   try {
-    let piece = await body.next();
-    await output.text(statusLine(reply));
-    try {
-      for (; !piece.done; piece = await body.next()) await output.octets(piece.value);
-    } catch (error) {
-      throw cut(wire, error, content.command);
+    while (!body.done) {
+      if (output.room < LEAST_ROOM) await output.flush();
+      output.added(await body.read(output.place()));
     }
-    log.count(content.command, piece.value);
-  } finally {
-    await body.return(0);
+  } catch (error) {
+    throw cut(wire, error, content.command);
   }
+  log.count(content.command, body.octets);
+}
+
+/** What a message of so many octets takes at most, with its status line and terminator. */
+function roomFor(octets: number): number {
+  return Math.ceil((octets * 4) / 3) + MAX_STATUS + 2 * LEAST_ROOM;
 }
 
 /** A reply without a message. @throws Disconnected */

@@ -10,8 +10,9 @@ import { expect, test } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
 import { decodeIndex, encodeIndex } from '../../lib/maildrop/index-cache-format.js';
 import { MailboxIndex, OFFSETS, SMALL } from '../../lib/mbox/mailbox-index.js';
-import { collect, message, messages, type Spool, spoolWith } from '../support/mailbox.js';
+import { message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { type Overrides, openAlice } from '../support/maildrop.js';
+import { collect } from '../support/message-reader.js';
 
 const SEED = 19960103;
 const CACHED = { indexCache: 0 };

@@ -56,10 +56,3 @@ export function spoolWith(content: string | Buffer | undefined): Spool {
   if (content !== undefined) writeFileSync(mailbox, content, { mode: 0o600 });
   return { dir, mailbox, stateDir, runtimeDir, content: () => readFileSync(mailbox, 'latin1') };
 }
-
-/** All octets of a content, as one latin1 string. */
-export async function collect(content: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of content) chunks.push(chunk);
-  return Buffer.concat(chunks).toString('latin1');
-}

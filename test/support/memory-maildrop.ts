@@ -7,7 +7,7 @@ import { StaticUsers } from '../../lib/auth/static-users.js';
 import { Unavailable } from '../../lib/errors.js';
 import { linuxHost } from '../../lib/host/linux.js';
 import { formatLine, type Level, type Log } from '../../lib/log.js';
-import type { Account, Authenticator, Holder, Maildrop } from '../../lib/pop3/ports.js';
+import type { Account, Authenticator, Holder, Maildrop, MessageReader } from '../../lib/pop3/ports.js';
 import { KeyedLimit } from '../../lib/server/limits.js';
 import {
   DEFAULT_SESSION_SETTINGS,
@@ -15,6 +15,7 @@ import {
   type SessionSettings,
 } from '../../lib/server/session.js';
 import { Throttle } from '../../lib/server/throttle.js';
+import { PieceReader } from './message-reader.js';
 
 /** Accounts of the transcripts. Messages are in wire form and survive an mbox file unchanged. */
 export const SAMPLE: ReadonlyMap<string, { password: string; messages: readonly string[] }> = new Map([
@@ -99,17 +100,17 @@ export class MemoryMaildrop implements Maildrop {
     return this.stored.map((message, i) => `${i}:${createHash('md5').update(message).digest('hex')}`);
   }
 
-  async *retrieve(n: number): AsyncIterable<Uint8Array> {
+  retrieve(n: number): MessageReader {
     this.calls.retrieve++;
-    yield* this.cut(this.message(n));
+    return new PieceReader(this.cut(this.message(n)));
   }
 
-  async *top(n: number, lines: number): AsyncIterable<Uint8Array> {
+  top(n: number, lines: number): MessageReader {
     const message = this.message(n);
     const header = message.indexOf('\r\n\r\n');
     let end = header < 0 ? message.length : header + 4;
     for (let i = 0; i < lines && end < message.length; i++) end = message.indexOf('\n', end) + 1;
-    yield* this.cut(message.subarray(0, end));
+    return new PieceReader(this.cut(message.subarray(0, end)));
   }
 
   async update(): Promise<void> {

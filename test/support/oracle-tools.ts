@@ -58,10 +58,30 @@ export function extents(index: MailboxIndex): Extent[] {
 
 export function wire(file: Uint8Array, e: Extent, cutting: Cutting = [65536], bodyLines?: number): Buffer {
   const form = new WireForm(bodyLines === undefined ? {} : { bodyLines });
-  const out: Uint8Array[] = [];
-  for (const chunk of cut(file.subarray(e.header, e.contentEnd), cutting)) out.push(form.encode(chunk));
-  out.push(form.finish());
-  return Buffer.concat(out);
+  let out = Buffer.alloc(0);
+  const add = (chunk?: Uint8Array) => {
+    const piece = encode(form, chunk);
+    const all = Buffer.concat([out, piece]);
+    let dots = all[0] === 0x2e && out.length === 0;
+    for (let i = Math.max(1, out.length); i < all.length; i++)
+      dots ||= all[i] === 0x2e && all[i - 1] === 0x0a;
+    if (form.dots !== dots)
+      throw new Error(`told of ${form.dots ? 'dots' : 'no dots'} in ${piece.toString('latin1')}`);
+    out = all;
+  };
+  for (const chunk of cut(file.subarray(e.header, e.contentEnd), cutting)) add(chunk);
+  add();
+  return out;
+}
+
+/** What a call of `encode`, or of `finish` without a chunk, gives, in no more room than that may need. */
+export function encode(form: WireForm, chunk?: Uint8Array): Buffer {
+  let room = 1;
+  while (WireForm.fitting(room) < (chunk?.length ?? 1)) room++;
+  const into = Buffer.alloc(room, '#');
+  const length = chunk ? form.encode(chunk, into) : form.finish(into);
+  if (length > room) throw new Error(`${length} octets into ${room}`);
+  return into.subarray(0, length);
 }
 
 export function identity(file: Uint8Array, e: Extent, cutting: Cutting = [65536]): string {

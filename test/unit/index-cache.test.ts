@@ -24,8 +24,9 @@ import { expect, test } from 'vitest';
 import { decodeIndex, encodeIndex } from '../../lib/maildrop/index-cache-format.js';
 import type { SpoolIo } from '../../lib/maildrop/io.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
-import { collect, message, messages, type Spool, spoolWith } from '../support/mailbox.js';
+import { message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { type Overrides, openAlice } from '../support/maildrop.js';
+import { collect } from '../support/message-reader.js';
 import { meteredIo } from '../support/metered-io.js';
 
 const CACHED = { indexCache: 0 };

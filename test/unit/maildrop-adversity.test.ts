@@ -7,8 +7,9 @@ import { appendFileSync, fstatSync, renameSync, statSync, unlinkSync, writeFileS
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
-import { BUSY, collect, message, type Spool, spoolWith } from '../support/mailbox.js';
+import { BUSY, message, type Spool, spoolWith } from '../support/mailbox.js';
 import { mailSpool, openAlice, PEER } from '../support/maildrop.js';
+import { chunksOf, collect } from '../support/message-reader.js';
 
 /** Longer than what the killed write leaves, and of different lengths. */
 const ALL = [1, 2, 3, 4].map(n =>
@@ -228,11 +229,13 @@ test('a rewrite that grows the mailbox in the middle of a RETR ends the session'
   const content = message(1) + message(2, body);
   const spool = spoolWith(content);
   const maildrop = await openAlice(spool, { lockYield: 0 });
-  const chunks = maildrop.retrieve(2)[Symbol.asyncIterator]();
+  const chunks = chunksOf(maildrop.retrieve(2));
   await chunks.next();
   writeFileSync(spool.mailbox, content.replace('Subject: message 1', 'Status: RO\nSubject: message 1'));
-  const rest = collect({ [Symbol.asyncIterator]: () => chunks });
-  await expect(rest).rejects.toMatchObject({ code: 'SYS/TEMP', fatal: true });
+  const rest = async () => {
+    for (let next = await chunks.next(); !next.done; next = await chunks.next());
+  };
+  await expect(rest()).rejects.toMatchObject({ code: 'SYS/TEMP', fatal: true });
   await maildrop.release();
 });
 

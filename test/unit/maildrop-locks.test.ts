@@ -18,8 +18,9 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { loadHost } from '../../lib/host/load.js';
 import { Dotlock } from '../../lib/maildrop/dotlock.js';
-import { collect, message, messages, type Spool, scratchDir, spoolWith } from '../support/mailbox.js';
+import { message, messages, type Spool, scratchDir, spoolWith } from '../support/mailbox.js';
 import { openAlice } from '../support/maildrop.js';
+import { chunksOf, collect } from '../support/message-reader.js';
 import { APPEND_UNDER_FCNTL_LOCK, HOLD_FCNTL_LOCK, python } from '../support/python.js';
 
 const lockFile = (spool: Spool) => `${spool.mailbox}.lock`;
@@ -216,7 +217,7 @@ describe('lock-yield', () => {
     const spool = spoolWith(message('long', 'x'.repeat(99).concat('\n').repeat(20_000)) + message(2));
     const maildrop = await openAlice(spool, { lockYield: 50 });
     let octets = 0;
-    for await (const chunk of maildrop.retrieve(1)) {
+    for await (const chunk of chunksOf(maildrop.retrieve(1))) {
       octets += chunk.length;
       while (existsSync(lockFile(spool))) await new Promise(resolve => setTimeout(resolve, 5));
     }

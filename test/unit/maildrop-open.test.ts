@@ -14,8 +14,9 @@ import {
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
-import { collect, message, messages, type Spool, spoolWith } from '../support/mailbox.js';
+import { message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { openAlice, PEER } from '../support/maildrop.js';
+import { collect } from '../support/message-reader.js';
 
 async function refusal(spool: Spool, overrides = {}): Promise<Unavailable> {
   try {

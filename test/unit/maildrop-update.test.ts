@@ -15,8 +15,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
 import { type FileStat, nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
-import { collect, message, messages, spoolWith } from '../support/mailbox.js';
+import { message, messages, spoolWith } from '../support/mailbox.js';
 import { openAlice } from '../support/maildrop.js';
+import { chunksOf, collect } from '../support/message-reader.js';
 
 const ALL = messages(6);
 const without = (marked: number[], all = ALL) => all.filter((_, i) => !marked.includes(i + 1)).join('');
@@ -196,7 +197,7 @@ describe('a mailbox changed by a program that rewrites it', () => {
     const long = message('long', 'x'.repeat(99).concat('\n').repeat(20_000));
     const spool = spoolWith(long + ALL.join(''));
     const maildrop = await openAlice(spool, { lockYield: 0 });
-    const chunks = maildrop.retrieve(1)[Symbol.asyncIterator]();
+    const chunks = chunksOf(maildrop.retrieve(1));
     await chunks.next();
     appendFileSync(spool.mailbox, message('late'));
     expect((await chunks.next()).done).toBe(false);

@@ -1,15 +1,27 @@
 /** Byte-stuffing and the terminator. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BrokenContent, DotStuffer, multiline } from '../../lib/pop3/multiline.js';
+import { BrokenContent, DotStuffer, LEAST_ROOM, Multiline } from '../../lib/pop3/multiline.js';
+import type { MessageReader } from '../../lib/pop3/ports.js';
+import { PieceReader } from '../support/message-reader.js';
 
-async function* chunks(...texts: string[]): AsyncGenerator<Uint8Array> {
-  for (const text of texts) yield Buffer.from(text, 'latin1');
+function chunks(...texts: string[]): MessageReader {
+  // A read of nothing is the end; pieces of nothing are none.
+  return new PieceReader(texts.filter(text => text !== '').map(text => Buffer.from(text, 'latin1')));
 }
 
-async function wire(content: AsyncIterable<Uint8Array>, promised?: number): Promise<string> {
+/** What comes, piece by piece, each in a room of its own. */
+async function* pieces(body: Multiline, room = LEAST_ROOM): AsyncGenerator<string> {
+  while (!body.done) {
+    const into = Buffer.alloc(room, '#');
+    const count = await body.read(into);
+    yield into.toString('latin1', 0, count);
+  }
+}
+
+async function wire(content: MessageReader, promised?: number, room?: number): Promise<string> {
   let all = '';
-  for await (const piece of multiline(content, promised)) all += Buffer.from(piece).toString('latin1');
+  for await (const piece of pieces(new Multiline(content, promised), room)) all += piece;
   return all;
 }
 
@@ -58,25 +70,41 @@ describe('multiline', () => {
     await fc.assert(property, { seed: 1939, numRuns: 300 });
   });
 
-  test('a chunk without such dots is passed on, not copied', () => {
+  test('content that is said to have no such dots is left where it is', () => {
     const stuffer = new DotStuffer();
-    const chunk = Buffer.from('a.b\r\nc\r\n');
-    expect(stuffer.push(chunk)).toBe(chunk);
-    const dotted = Buffer.from('.\r\n');
-    expect(stuffer.push(dotted)).not.toBe(dotted);
-    expect(dotted.toString()).toBe('.\r\n');
+    const text = 'a.b\r\nc\r\n';
+    const buffer = Buffer.from(`${text}####`);
+    expect(stuffer.stuff(buffer, text.length, false)).toBe(text.length);
+    expect(buffer.toString()).toBe(`${text}####`);
+    // What begins a line is known all the same.
+    expect(stuffer.stuff(buffer.fill('.'), 1, true)).toBe(2);
   });
 
-  test('the pieces of a content of dots only stay few and small', () => {
-    const stuffer = new DotStuffer();
-    expect(stuffer.push(Buffer.from('.\r\n'.repeat(20_000)))).toHaveLength(80_000);
+  test('content of dots only fills the room it was told to leave, and no more', async () => {
+    const lines = 20_000;
+    const reply = await wire(chunks('.\r\n'.repeat(lines)), 3 * lines);
+    expect(reply).toBe(`${'..\r\n'.repeat(lines)}.\r\n`);
+    for (const extra of [1, 2, 3, 4, 5]) {
+      const text = `${'.'.repeat(extra)}\r\n${'.\r\n'.repeat(2000)}`;
+      const room = LEAST_ROOM + extra;
+      expect(unstuff(await wire(chunks(text), undefined, room))).toBe(text);
+    }
+  });
+
+  test('a maildrop that need not be waited for is not', () => {
+    let left = 3;
+    const at = { dots: false, read: (into: Buffer) => (left-- > 0 ? into.write('a\r\n') : 0) };
+    const body = new Multiline(at, 9);
+    const into = Buffer.alloc(2 * LEAST_ROOM);
+    expect(body.read(into)).toBe(12);
+    expect(into.toString('latin1', 0, 12)).toBe('a\r\na\r\na\r\n.\r\n');
+    expect([body.done, body.octets]).toEqual([true, 9]);
   });
 
   test('tells how many octets the content had', async () => {
-    const pieces = multiline(chunks('.\r\n', '.\r\n'));
-    let piece = await pieces.next();
-    while (!piece.done) piece = await pieces.next();
-    expect(piece.value).toBe(6);
+    const body = new Multiline(chunks('.\r\n', '.\r\n'));
+    for await (const _ of pieces(body));
+    expect(body.octets).toBe(6);
   });
 
   test.each([
@@ -90,7 +118,7 @@ describe('multiline', () => {
   ])('%j as %j octets never gets a terminator', async (texts, promised) => {
     let seen = '';
     const play = async () => {
-      for await (const piece of multiline(chunks(...texts), promised)) seen += Buffer.from(piece).toString();
+      for await (const piece of pieces(new Multiline(chunks(...texts), promised))) seen += piece;
     };
     await expect(play()).rejects.toThrow(BrokenContent);
     expect(seen).not.toContain('.\r\n');

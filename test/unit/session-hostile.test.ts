@@ -2,9 +2,11 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { describe, expect, test } from 'vitest';
+import type { MessageReader } from '../../lib/pop3/ports.js';
 import { MAX_DISCARDED, MAX_LINE } from '../../lib/pop3/request.js';
 import { MemoryMaildrop, MemoryWorld } from '../support/memory-maildrop.js';
 import { MemorySession, turns } from '../support/memory-session.js';
+import { PieceReader } from '../support/message-reader.js';
 
 const MiB = 1 << 20;
 const VERBS = 'USER PASS APOP CAPA QUIT STAT LIST UIDL RETR TOP DELE NOOP RSET LAST AUTH STLS XTND'.split(
@@ -142,7 +144,11 @@ class HugeMaildrop extends MemoryMaildrop {
     return this.size;
   }
 
-  override async *retrieve(): AsyncIterable<Uint8Array> {
+  override retrieve(): MessageReader {
+    return new PieceReader(this.chunks());
+  }
+
+  private *chunks(): Generator<Uint8Array> {
     const chunk = Buffer.from(`${'.'.repeat(62)}\r\n`.repeat(1024));
     for (; this.read < this.size; this.read += chunk.length) yield chunk;
   }

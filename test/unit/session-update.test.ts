@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Disconnected, Unavailable } from '../../lib/errors.js';
 import { MemoryWorld } from '../support/memory-maildrop.js';
 import { MemorySession, turns } from '../support/memory-session.js';
+import { readerOf } from '../support/message-reader.js';
 
 async function marked(world: MemoryWorld): Promise<MemorySession> {
   const session = new MemorySession(world);
@@ -117,10 +118,10 @@ describe('C11: DELE, then', () => {
   test('a message that breaks off', async () => {
     const world = new MemoryWorld();
     world.prepare = maildrop => {
-      maildrop.retrieve = async function* () {
+      maildrop.retrieve = readerOf(async function* () {
         yield Buffer.from('Subject: half\r\n');
         throw new Error('mailbox changed');
-      };
+      });
     };
     const session = await marked(world);
     session.received = '';

@@ -11,6 +11,7 @@ import { DEFAULT_SESSION_SETTINGS } from '../../lib/server/session.js';
 import { Throttle } from '../../lib/server/throttle.js';
 import { type MemoryMaildrop, MemoryWorld } from '../support/memory-maildrop.js';
 import { MemorySession, turns } from '../support/memory-session.js';
+import { readerOf } from '../support/message-reader.js';
 
 const LOGIN = 'USER mrose\r\nPASS tanstaaf\r\n';
 
@@ -359,10 +360,10 @@ describe('shutdown', () => {
 test('what failed before the first octet of a message is an -ERR, and the session goes on', async () => {
   const world = new MemoryWorld();
   world.prepare = maildrop => {
-    maildrop.top = async function* () {
+    maildrop.top = readerOf(async function* () {
       yield* [];
       throw new Unavailable('SYS/TEMP', 'cannot read the mailbox', { cause: new Error('EIO') });
-    };
+    });
   };
   const session = new MemorySession(world);
   await session.logIn();

@@ -5,6 +5,7 @@ import { Silence } from '../../lib/server/silence.js';
 import { duplexPair } from '../support/duplex-pair.js';
 import { MemoryWorld } from '../support/memory-maildrop.js';
 import { MemorySession, turns } from '../support/memory-session.js';
+import { readerOf } from '../support/message-reader.js';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
@@ -116,9 +117,9 @@ describe('a session says that its client is silent', () => {
     const world = new MemoryWorld();
     world.prepare = maildrop => {
       maildrop.octets = () => 1_000_000;
-      maildrop.retrieve = async function* () {
+      maildrop.retrieve = readerOf(async function* () {
         for (let i = 0; i < 10; i++) yield Buffer.alloc(100_000, 'x\r\n');
-      };
+      });
     };
     const session = new MemorySession(world);
     await session.logIn();
