@@ -1,35 +1,26 @@
 /**
- * Reads what identifies each message: its From_ line, its header and the first octets of its body. One
- * pass in file order through a window, so that a mailbox of small messages costs few reads.
+ * Reads what identifies each message: its From_ line, its header and the first octets of its body. One pass in
+ * file order; neighbours are read at once, the next ones while these are digested, and long bodies are left out.
  */
 import { crc32 } from 'node:zlib';
 import { Unavailable } from '../errors.js';
+import { asBuffer } from '../mbox/bytes.js';
 import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
-import { BODY_SAMPLE, IdentityDigest } from '../mbox/unique-id.js';
+import { BODY_SAMPLE, IdentityDigest, identityIn } from '../mbox/unique-id.js';
+import { readFully } from './io.js';
 import type { MailboxFile } from './mailbox-file.js';
 
+/** Octets read at a time. */
 const WINDOW = 256 * 1024;
 
-/** Reads ahead, so that neighbouring ranges cost one read. */
-class Window {
-  #start = 0;
-  #octets: Uint8Array = new Uint8Array(0);
+/** Octets that are sooner read than a call is made to leave them out. */
+const GAP = 64 * 1024;
 
-  constructor(
-    private readonly file: MailboxFile,
-    /** Nothing is read past this offset. */
-    private readonly limit: number,
-  ) {}
-
-  /** Octets from `position` on: at least one, at most `end - position`; none at the end of the file. */
-  async at(position: number, end: number): Promise<Uint8Array> {
-    if (position < this.#start || position >= this.#start + this.#octets.length) {
-      this.#start = position;
-      this.#octets = await this.file.read(position, Math.min(this.limit, position + WINDOW));
-    }
-    const from = position - this.#start;
-    return this.#octets.subarray(from, Math.min(this.#octets.length, from + (end - position)));
-  }
+/** Messages that are read together. */
+interface Run {
+  readonly extents: Extent[];
+  readonly start: number;
+  end: number;
 }
 
 /**
@@ -37,37 +28,94 @@ class Window {
  * @throws Unavailable SYS/TEMP (fatal) when a header is not the one that was indexed
  */
 export async function identitiesOf(file: MailboxFile, index: MailboxIndex, first = 1): Promise<string[]> {
-  const window = new Window(file, index.size);
   const identities: string[] = [];
-  for (let n = first; n <= index.messages; n++) identities.push(await identify(window, index.extent(n)));
+  for await (const { extents, start, octets } of samples(file, runsOf(index, first))) {
+    for (const extent of extents) {
+      const sample = octets.subarray(extent.start - start, sampleEnd(extent) - start);
+      identities.push(
+        sampleEnd(extent) - start > WINDOW ? await identifyLong(file, extent) : identify(sample, extent),
+      );
+    }
+  }
   return identities;
 }
 
 /** The identity of one message. */
-export function identityOf(file: MailboxFile, index: MailboxIndex, n: number): Promise<string> {
+export async function identityOf(file: MailboxFile, index: MailboxIndex, n: number): Promise<string> {
   const extent = index.extent(n);
-  return identify(new Window(file, sampleEnd(extent)), extent);
+  const end = sampleEnd(extent);
+  if (end - extent.start > WINDOW) return identifyLong(file, extent);
+  return identify(asBuffer(await file.read(extent.start, end)), extent);
 }
 
 function sampleEnd({ body, contentEnd }: Extent): number {
   return Math.min(contentEnd, body + BODY_SAMPLE);
 }
 
-async function identify(window: Window, extent: Extent): Promise<string> {
+/** A run fits a window, unless it is a single message. */
+function* runsOf(index: MailboxIndex, first: number): Generator<Run> {
+  let run: Run | undefined;
+  for (let n = first; n <= index.messages; n++) {
+    const extent = index.extent(n);
+    const end = sampleEnd(extent);
+    if (run !== undefined && extent.start - run.end <= GAP && end - run.start <= WINDOW) {
+      run.extents.push(extent);
+      run.end = end;
+    } else {
+      if (run !== undefined) yield run;
+      run = { extents: [extent], start: extent.start, end };
+    }
+  }
+  if (run !== undefined) yield run;
+}
+
+/** Reads the runs, always one ahead. The octets of a run are gone when the next one is asked for. */
+async function* samples(file: MailboxFile, runs: Iterator<Run>): AsyncGenerator<Run & { octets: Buffer }> {
+  const buffers = [Buffer.allocUnsafeSlow(WINDOW), Buffer.allocUnsafeSlow(WINDOW)];
+  const read = async (turn: number) => {
+    const { value: run, done } = runs.next();
+    if (done === true) return undefined;
+    const into = buffers[turn % 2]!.subarray(0, Math.min(WINDOW, run.end - run.start));
+    return { ...run, octets: into.subarray(0, await readFully(file.io, file.fd, into, run.start)) };
+  };
+  let turn = 0;
+  let coming = read(turn);
+  try {
+    for (let run = await coming; run !== undefined; run = await coming) {
+      coming = read(++turn);
+      yield run;
+    }
+  } finally {
+    // Nobody may close the file before that, nor is there anybody to tell.
+    await coming.catch(() => {});
+  }
+}
+
+/** @param sample [start, sampleEnd) of the message */
+function identify(sample: Buffer, { start, body, bodyOctets, headerCrc }: Extent): string {
+  if (crc32(sample.subarray(0, body - start)) !== headerCrc) throw changed();
+  return identityIn(sample, bodyOctets);
+}
+
+/** Of a message whose header does not fit a window. */
+async function identifyLong(file: MailboxFile, extent: Extent): Promise<string> {
   const { start, body, bodyOctets, headerCrc } = extent;
   const digest = new IdentityDigest(bodyOctets);
   const end = sampleEnd(extent);
   let crc = 0;
   for (let position = start; position < end; ) {
     // Stops at the body, so that the checksum covers exactly the header.
-    const chunk = await window.at(position, position < body ? body : end);
+    const stop = Math.min(position + WINDOW, position < body ? body : end);
+    const chunk = await file.read(position, stop);
     if (chunk.length === 0) break;
     if (position < body) crc = crc32(chunk, crc);
     digest.push(chunk);
     position += chunk.length;
   }
-  if (crc !== headerCrc) {
-    throw new Unavailable('SYS/TEMP', 'mailbox was changed by another program', { fatal: true });
-  }
+  if (crc !== headerCrc) throw changed();
   return digest.end();
+}
+
+function changed(): Unavailable {
+  return new Unavailable('SYS/TEMP', 'mailbox was changed by another program', { fatal: true });
 }

@@ -13,6 +13,9 @@ const LOWER = Uint8Array.from({ length: 256 }, (_, octet) =>
   octet >= 0x41 && octet <= 0x5a ? octet + 0x20 : octet,
 );
 
+/** Of a line of a header. `same` as the line before; `undecided` when more of it must be seen. */
+export type Verdict = 'hidden' | 'visible' | 'same' | 'empty' | 'undecided';
+
 /** A set of field names, compared without case, and without making a string of each line of a header. */
 export class FieldNames {
   /** By first octet, in lower case. */
@@ -42,12 +45,30 @@ export class FieldNames {
       return true;
     });
   }
+
+  /** What kind of line begins at `start`, as far as the octets up to `end` tell. */
+  judge(bytes: Buffer, start: number, end: number): Verdict {
+    const first = bytes[start]!;
+    if (first === LF) return 'empty';
+    if (first === CR) {
+      if (start + 1 === end) return 'undecided';
+      return bytes[start + 1] === LF ? 'empty' : 'visible';
+    }
+    // A continuation line shares the fate of its field (RFC 5322 §2.2.3).
+    if (first === 0x20 || first === 0x09) return 'same';
+    if (!this.mayBegin(first)) return 'visible';
+    const limit = start + this.longest + 1;
+    for (let i = start + 1; i < limit; i++) {
+      if (i === end) return 'undecided';
+      if (bytes[i] === COLON) return this.has(bytes, start, i) ? 'hidden' : 'visible';
+      if (bytes[i] === LF) return 'visible';
+    }
+    return 'visible';
+  }
 }
 
 /** Takes [start, end) of `bytes`: whole lines or parts of lines of one kind. Valid until push returns. */
 export type SpanSink = (bytes: Buffer, start: number, end: number, hidden: boolean) => void;
-
-type Verdict = 'hidden' | 'visible' | 'same' | 'empty' | 'undecided';
 
 /**
  * Splits a header, pushed in any cutting, into spans of hidden and of visible lines. Every octet comes
@@ -93,7 +114,7 @@ export class HeaderFilter {
         next = lf < 0 ? chunk.length : lf + 1;
         continue;
       }
-      const verdict = this.#judge(chunk, next, chunk.length);
+      const verdict = this.fields.judge(chunk, next, chunk.length);
       const turns = (verdict === 'hidden' && !this.#hiding) || (verdict === 'visible' && this.#hiding);
       if (turns || verdict === 'empty' || verdict === 'undecided') {
         if (next > run) this.sink(chunk, run, next, this.#hiding);
@@ -119,7 +140,7 @@ export class HeaderFilter {
     let next = at;
     while (next < chunk.length) {
       this.#held[this.#heldLength++] = chunk[next++]!;
-      const verdict = this.#judge(this.#held, 0, this.#heldLength);
+      const verdict = this.fields.judge(this.#held, 0, this.#heldLength);
       if (verdict === 'undecided') continue;
       const length = this.#heldLength;
       this.#heldLength = 0;
@@ -138,25 +159,5 @@ export class HeaderFilter {
   #finish(emptyLine: number): void {
     this.done = true;
     this.emptyLine = emptyLine;
-  }
-
-  /** What kind of line begins at `start`, as far as the octets up to `end` tell. */
-  #judge(bytes: Buffer, start: number, end: number): Verdict {
-    const first = bytes[start]!;
-    if (first === LF) return 'empty';
-    if (first === CR) {
-      if (start + 1 === end) return 'undecided';
-      return bytes[start + 1] === LF ? 'empty' : 'visible';
-    }
-    // A continuation line shares the fate of its field (RFC 5322 §2.2.3).
-    if (first === 0x20 || first === 0x09) return 'same';
-    if (!this.fields.mayBegin(first)) return 'visible';
-    const limit = start + this.fields.longest + 1;
-    for (let i = start + 1; i < limit; i++) {
-      if (i === end) return 'undecided';
-      if (bytes[i] === COLON) return this.fields.has(bytes, start, i) ? 'hidden' : 'visible';
-      if (bytes[i] === LF) return 'visible';
-    }
-    return 'visible';
   }
 }

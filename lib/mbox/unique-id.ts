@@ -12,7 +12,7 @@
  * were they counted again, `digest-2` would become `digest`, which the client has seen and would skip.
  * Only a message that is gone can leave its unique-id to a later one, and only to one that is its twin.
  */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { asBuffer, CR, findLf, LF } from './bytes.js';
 import { HeaderFilter } from './header-filter.js';
 import { VOLATILE_FIELDS } from './metadata.js';
@@ -103,6 +103,58 @@ export class IdentityDigest {
   }
 }
 
+/** Where an identity of one piece is put together; between two calls it holds nothing. */
+const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024);
+
+/**
+ * What `IdentityDigest` makes of the same octets when they are at hand in one piece, several times as fast.
+ * @param octets [start, body) of an extent and the first BODY_SAMPLE octets of [body, contentEnd)
+ */
+export function identityIn(octets: Buffer, bodyOctets: number): string {
+  const length = octets.includes(CR) ? undefined : gather(octets, bodyOctets);
+  if (length !== undefined) return hash('sha256', SCRATCH.subarray(0, length), 'hex').slice(0, 32);
+  const digest = new IdentityDigest(bodyOctets);
+  digest.push(octets);
+  return digest.end();
+}
+
+/** Puts what is digested into SCRATCH. @returns how much it is; undefined for what is not the usual case */
+function gather(octets: Buffer, bodyOctets: number): number | undefined {
+  if (octets.length > SCRATCH.length / 2) return undefined;
+  let at = octets.indexOf(LF) + 1;
+  if (at === 0) return undefined;
+  let length = 0;
+  let run = 0;
+  let hiding = false;
+  let body = -1;
+  const flush = () => {
+    if (!hiding) length += octets.copy(SCRATCH, length, run, at);
+    run = at;
+  };
+  while (at < octets.length) {
+    const kind = VOLATILE_FIELDS.judge(octets, at, octets.length);
+    if (kind === 'undecided') return undefined;
+    if (kind === 'empty') {
+      body = at + 1;
+      break;
+    }
+    if (kind !== 'same' && hiding !== (kind === 'hidden')) {
+      flush();
+      hiding = !hiding;
+    }
+    at = octets.indexOf(LF, at) + 1;
+    if (at === 0) return undefined;
+  }
+  flush();
+  length += SCRATCH.write(`\n${bodyOctets}\n`, length, 'latin1');
+  if (body < 0) return length;
+  const stop = Math.min(octets.length, body + BODY_DIGESTED);
+  length += octets.copy(SCRATCH, length, body, stop);
+  const endsLine = stop === body || octets[stop - 1] === LF;
+  if (stop - body < BODY_DIGESTED && !endsLine) length += SCRATCH.write('\n', length, 'latin1');
+  return length;
+}
+
 /** Identity → ordinals of its messages in file order, for identities whose ordinals are not 1, 2, 3... */
 export type Ordinals = ReadonlyMap<string, readonly number[]>;
 
@@ -111,15 +163,13 @@ export type Ordinals = ReadonlyMap<string, readonly number[]>;
  * messages in file order, since mail is only ever appended; later ones count on from the highest.
  */
 function ordinalsOf(identities: readonly string[], remembered: Ordinals): number[] {
-  const seen = new Map<string, { count: number; highest: number }>();
+  const counts = new Map<string, number>();
   return identities.map(identity => {
-    const state = seen.get(identity) ?? {
-      count: 0,
-      highest: Math.max(0, ...(remembered.get(identity) ?? [])),
-    };
-    seen.set(identity, state);
-    const known = remembered.get(identity)?.[state.count++];
-    return known ?? ++state.highest;
+    const count = (counts.get(identity) ?? 0) + 1;
+    counts.set(identity, count);
+    const known = remembered.size === 0 ? undefined : remembered.get(identity);
+    if (known === undefined) return count;
+    return known[count - 1] ?? Math.max(0, ...known) + count - known.length;
   });
 }
 

@@ -1,8 +1,10 @@
 /** Shorthand for tests of lib/mbox: a whole mailbox in, everything about it out. */
+
+import { asBuffer } from '../../lib/mbox/bytes.js';
 import { Kernel, loadKernel } from '../../lib/mbox/kernel/kernel.js';
 import type { Extent, MailboxIndex } from '../../lib/mbox/mailbox-index.js';
 import { Scanner } from '../../lib/mbox/scanner.js';
-import { BODY_SAMPLE, IdentityDigest } from '../../lib/mbox/unique-id.js';
+import { BODY_SAMPLE, IdentityDigest, identityIn } from '../../lib/mbox/unique-id.js';
 import { WireForm } from '../../lib/mbox/wire.js';
 
 /** Lengths of chunks, used over and over; each at least 1. */
@@ -84,9 +86,13 @@ export function encode(form: WireForm, chunk?: Uint8Array): Buffer {
   return into.subarray(0, length);
 }
 
+/** The identity by the digest that is pushed, which has to be that of the octets in one piece. */
 export function identity(file: Uint8Array, e: Extent, cutting: Cutting = [65536]): string {
   const digest = new IdentityDigest(e.bodyOctets);
-  const sample = Math.min(e.contentEnd, e.body + BODY_SAMPLE);
-  for (const chunk of cut(file.subarray(e.start, sample), cutting)) digest.push(chunk);
-  return digest.end();
+  const sample = file.subarray(e.start, Math.min(e.contentEnd, e.body + BODY_SAMPLE));
+  for (const chunk of cut(sample, cutting)) digest.push(chunk);
+  const pushed = digest.end();
+  const whole = identityIn(asBuffer(sample), e.bodyOctets);
+  if (whole !== pushed) throw new Error(`identity ${pushed} by parts, ${whole} in one piece`);
+  return pushed;
 }
