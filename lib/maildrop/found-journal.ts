@@ -22,21 +22,21 @@ export interface FoundJournal {
   setAside(why: string): Promise<string>;
 }
 
-/** `newer` is of a newer version, `torn` was never completed, `foreign` is none of ours. */
+/** `other` is of another version, `torn` was never completed, `foreign` is none of ours. */
 export interface Unusable {
-  readonly is: 'torn' | 'newer' | 'foreign';
+  readonly is: 'torn' | 'other' | 'foreign';
   readonly reason: string;
 }
 
 /**
  * Nothing in the mailbox is changed by a journal that cannot be read.
- * @throws Unavailable SYS/TEMP when it is of a newer version: then nobody may touch the mailbox
+ * @throws Unavailable SYS/TEMP when it is of another version: then nobody may touch the mailbox
  */
 export async function leaveUnused(journal: FoundJournal, { is, reason }: Unusable): Promise<RecoveryReport> {
   switch (is) {
     case 'foreign':
       return { did: 'ignored', reason, path: journal.path };
-    case 'newer':
+    case 'other':
       throw new Unavailable('SYS/TEMP', 'an update of this mailbox was interrupted', {
         cause: new Error(`${journal.path}: ${reason}`),
       });

@@ -3,7 +3,7 @@
  * mailbox file is touched, and reading it back without believing it. It is truncated, not unlinked, when
  * done, so that only the first UPDATE of a mailbox pays for making a file.
  *
- * Invariant: a journal is either whole (every part agrees with its SHA-256) or it is no journal. It names
+ * Invariant: a journal is either whole (every part agrees with its checksum) or it is no journal. It names
  * no path: the mailbox is found by the user's name, so a forged one can harm only its owner.
  */
 import { constants } from 'node:fs';

@@ -261,7 +261,7 @@ export class Spool {
       return;
     }
     const states = [await journals.redo.read(), await journals.plan.read()];
-    if (!states.some(({ is }) => is === 'committed' || is === 'newer')) return;
+    if (!states.some(({ is }) => is === 'committed' || is === 'other')) return;
     throw new Unavailable('SYS/TEMP', 'an update of this mailbox was interrupted', {
       cause: new Error('a read-only server cannot finish it: run mbox-pop3d recover'),
     });

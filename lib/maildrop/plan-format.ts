@@ -44,7 +44,7 @@ export function planOctets(layout: PlanLayout): number {
 
 const MAGIC = Buffer.from('mbox-pop3d-plan\n');
 const STEP_MAGIC = Buffer.from('mbox-pop3d-step\n');
-const VERSION = 1n;
+const VERSION = 2n;
 const SHA256 = 32;
 export const DIGEST = 16;
 
@@ -89,11 +89,11 @@ export function encodePlanHeader(header: PlanHeader): Buffer {
   return sealed(MAGIC, numbers, [header.nonce, header.rangesSha]);
 }
 
-export function decodePlanHeader(sector: Buffer): PlanHeader | 'none' | 'newer' | 'torn' {
+export function decodePlanHeader(sector: Buffer): PlanHeader | 'none' | 'other' | 'torn' {
   // Wiped, if only in part: the magic goes first.
   if (sector[0] === 0) return 'none';
   if (!sector.subarray(0, MAGIC.length).equals(MAGIC)) return 'torn';
-  if (sector.readBigUInt64LE(16) > VERSION) return 'newer';
+  if (sector.readBigUInt64LE(16) !== VERSION) return 'other';
   if (!isSealed(sector)) return 'torn';
   const number = (i: number) => Number(sector.readBigUInt64LE(16 + 8 * i));
   return {

@@ -19,6 +19,7 @@ import {
   secureFile,
 } from './journal-file.js';
 import { SECTOR } from './journal-format.js';
+import { decodeRanges } from './kept-ranges.js';
 import {
   decodePlanHeader,
   decodeStep,
@@ -35,7 +36,6 @@ import {
   sha256,
   USUAL_LAYOUT,
 } from './plan-format.js';
-import { decodeRanges } from './plan-ranges.js';
 import type { Piece } from './ranges.js';
 
 export interface Plan {
@@ -45,7 +45,7 @@ export interface Plan {
 
 export type PlanState =
   | { readonly is: 'none' }
-  | { readonly is: 'torn' | 'newer' | 'foreign'; readonly reason: string }
+  | { readonly is: 'torn' | 'other' | 'foreign'; readonly reason: string }
   | { readonly is: 'committed'; readonly plan: Plan; readonly step: Step };
 
 /** Tried in this order while there is room. */
@@ -88,7 +88,7 @@ export class PlanJournal {
   async #read(size: number): Promise<PlanState> {
     const header = decodePlanHeader(await this.#octets(0, SECTOR));
     if (header === 'none') return { is: 'none' };
-    if (header === 'newer') return { is: 'newer', reason: 'it was written by a newer version' };
+    if (header === 'other') return { is: 'other', reason: 'it was written by another version' };
     if (header === 'torn') return { is: 'torn', reason: 'its header is damaged' };
     const { layout, from, oldSize, rangesLength } = header;
     if (planOctets(layout) > size || rangesLength > layout.ranges) {

@@ -5,48 +5,12 @@
 import type { Range } from '../mbox/compaction.js';
 import { SECTOR } from './journal-format.js';
 import type { PlanHeader, Step } from './plan-format.js';
+import { SECTOR_HASH } from './sector-hash.js';
 
 /** Most octets that one step moves. */
 const LONGEST_STEP = 16 * 1024 * 1024;
 /** No file system clears more than this when a file is cut. Octets. */
 const LARGEST_BLOCK = 64 * 1024;
-/** Octets of a sector's hash in what a `clear` saves. */
-export const CLEAR_HASH = 8;
-
-/** Lengths alternately skipped and kept, each as 7-bit groups, low ones first. */
-export function encodeRanges(from: number, kept: readonly Range[]): Buffer {
-  const octets: number[] = [];
-  let end = from;
-  for (const range of kept) {
-    for (let value of [range.start - end, range.end - range.start]) {
-      for (; value > 127; value = Math.floor(value / 128)) octets.push(128 + (value % 128));
-      octets.push(value);
-    }
-    end = range.end;
-  }
-  return Buffer.from(octets);
-}
-
-/** @returns undefined when these are no ranges within [from, size) */
-export function decodeRanges(from: number, size: number, octets: Uint8Array): Range[] | undefined {
-  const lengths: number[] = [];
-  let [value, factor] = [0, 1];
-  for (const octet of octets) {
-    value += (octet % 128) * factor;
-    factor *= 128;
-    if (octet > 127) continue;
-    lengths.push(value);
-    [value, factor] = [0, 1];
-  }
-  const ranges: Range[] = [];
-  let end = from;
-  for (let i = 0; i + 1 < lengths.length; i += 2) {
-    const start = end + lengths[i]!;
-    end = start + lengths[i + 1]!;
-    ranges.push({ start, end });
-  }
-  return factor === 1 && lengths.length % 2 === 0 && end <= size ? ranges : undefined;
-}
 
 /** Where a step works. */
 export type Move = Pick<Step, 'kind' | 'at' | 'length'>;
@@ -114,7 +78,7 @@ export class KeptStream {
   /** As far as cutting the file at `at` may clear it. */
   #clearedEnd(at: number, tail: number): number {
     const block = Math.ceil((at + 1) / LARGEST_BLOCK) * LARGEST_BLOCK;
-    const sectors = Math.floor(this.header.layout.step / CLEAR_HASH) - 1;
+    const sectors = Math.floor(this.header.layout.step / SECTOR_HASH) - 1;
     return Math.min(tail, block, (Math.floor(at / SECTOR) + sectors) * SECTOR);
   }
 

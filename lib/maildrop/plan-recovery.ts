@@ -28,7 +28,7 @@ export async function recoverPlan(
     case 'none':
       return { did: 'nothing' };
     case 'foreign':
-    case 'newer':
+    case 'other':
     case 'torn':
       return leaveUnused(journal, state);
     case 'committed':

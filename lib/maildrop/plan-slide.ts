@@ -14,13 +14,15 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Range } from '../mbox/compaction.js';
 import { type FileStat, readFully, writeFully } from './io.js';
-import { NONCE, SECTOR, sectorHash } from './journal-format.js';
+import { NONCE, SECTOR } from './journal-format.js';
+import { encodeRanges } from './kept-ranges.js';
 import type { MailboxFile } from './mailbox-file.js';
 import { DIGEST, type PlanHeader, type Step, sha256 } from './plan-format.js';
 import type { Plan, PlanJournal } from './plan-journal.js';
-import { CLEAR_HASH, encodeRanges, KeptStream, type Move } from './plan-ranges.js';
+import { KeptStream, type Move } from './plan-ranges.js';
 import { gathered, type Piece, sectorsOf } from './ranges.js';
 import { DiskFailure, type Guard, SYNC_TRIES } from './redo.js';
+import { SECTOR_HASH, sectorHash } from './sector-hash.js';
 
 const NOTHING = new Uint8Array();
 
@@ -263,7 +265,7 @@ export class PlanSlide {
       step.at + step.length,
     )) {
       for (const found of octets) {
-        const was = hashes.subarray(sector * CLEAR_HASH, ++sector * CLEAR_HASH);
+        const was = hashes.subarray(sector * SECTOR_HASH, ++sector * SECTOR_HASH);
         if (!sectorHash(found).equals(was) && found.some(octet => octet !== 0)) return false;
       }
     }

@@ -1,6 +1,7 @@
 /**
  * Reads octets that lie in several places as if they were one piece: what is kept of a mailbox file, or
- * a journal's redo octets followed by mail that came later. Bounded memory, any size.
+ * a journal's redo octets followed by mail that came later. Bounded memory, any size. While one chunk is
+ * worked on, the next one is being read.
  */
 import { readFully, type SpoolIo } from './io.js';
 import { SECTOR } from './journal-format.js';
@@ -19,26 +20,79 @@ export function lengthOf(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, { start, end }) => sum + end - start, 0);
 }
 
+/** Octets of a file, and where they begin in it. */
+export interface Chunk {
+  readonly start: number;
+  readonly octets: Buffer;
+}
+
+/**
+ * The octets of pieces that are no longer than MOVE_CHUNK, a chunk for each. A chunk may be written over
+ * when the next one is asked for.
+ * @throws when a piece is not there in full
+ */
+async function* chunksOf(io: SpoolIo, pieces: Iterable<Piece>): AsyncGenerator<Chunk> {
+  const buffers: Buffer[] = [];
+  let turn = 0;
+  const read = async ({ fd, start, end }: Piece): Promise<Chunk> => {
+    const which = turn++ % 2;
+    if ((buffers[which]?.length ?? 0) < end - start) buffers[which] = Buffer.allocUnsafe(end - start);
+    const octets = buffers[which]!.subarray(0, end - start);
+    if ((await readFully(io, fd, octets, start)) < octets.length) {
+      throw new Error('a file became shorter while it was read');
+    }
+    return { start, octets };
+  };
+  let ahead: Promise<Chunk> | undefined;
+  try {
+    for (const piece of pieces) {
+      const ready = await ahead;
+      ahead = read(piece);
+      // It is asked for later, and must not pass for an error that nobody sees until then.
+      ahead.catch(() => {});
+      if (ready !== undefined) yield ready;
+    }
+    if (ahead !== undefined) yield await ahead;
+  } finally {
+    // Nothing is read any more when the reader goes on: the descriptor may be closed then.
+    await ahead?.catch(() => {});
+  }
+}
+
+/** A piece in parts that end where the file's offset is a multiple of MOVE_CHUNK, at `shift` less. */
+export function* alignedParts({ fd, start, end }: Piece, shift = 0): Generator<Piece> {
+  for (let at = start; at < end; ) {
+    const stop = Math.min(end, (Math.floor((at + shift) / MOVE_CHUNK) + 1) * MOVE_CHUNK - shift);
+    yield { fd, start: at, end: stop };
+    at = stop;
+  }
+}
+
+function* parts(pieces: readonly Piece[]): Generator<Piece> {
+  for (const { fd, start, end } of pieces) {
+    for (let at = start; at < end; at += MOVE_CHUNK) {
+      yield { fd, start: at, end: Math.min(end, at + MOVE_CHUNK) };
+    }
+  }
+}
+
 /**
  * The octets of the pieces, in order, in chunks that are overwritten by the next one.
  * @throws when a piece is not there in full
  */
 export async function* octetsOf(io: SpoolIo, pieces: readonly Piece[]): AsyncGenerator<Uint8Array> {
-  const longest = Math.max(0, ...pieces.map(({ start, end }) => end - start));
-  const buffer = Buffer.allocUnsafe(Math.min(MOVE_CHUNK, longest));
-  for (const { fd, start, end } of pieces) {
-    for (let position = start; position < end; ) {
-      const chunk = buffer.subarray(0, Math.min(buffer.length, end - position));
-      if ((await readFully(io, fd, chunk, position)) < chunk.length) {
-        throw new Error('a file became shorter while it was read');
-      }
-      yield chunk;
-      position += chunk.length;
-    }
-  }
+  for await (const { octets } of chunksOf(io, parts(pieces))) yield octets;
 }
 
-/** The same, in chunks that are full but for the last one, however small the pieces are. */
+/**
+ * A piece in the parts that `alignedParts` makes of it.
+ * @throws when it is not there in full
+ */
+export function alignedChunks(io: SpoolIo, piece: Piece, shift = 0): AsyncGenerator<Chunk> {
+  return chunksOf(io, alignedParts(piece, shift));
+}
+
+/** The same as `octetsOf`, in chunks that are full but for the last one, however small the pieces are. */
 export async function* gathered(io: SpoolIo, pieces: readonly Piece[]): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafe(Math.min(MOVE_CHUNK, lengthOf(pieces)));
   let filled = 0;
@@ -56,6 +110,15 @@ export async function* gathered(io: SpoolIo, pieces: readonly Piece[]): AsyncGen
   if (filled > 0) yield buffer.subarray(0, filled);
 }
 
+/** Where [start, end) of a file is cut at the borders of its sectors. */
+export function* sectorBorders(start: number, end: number): Generator<{ start: number; end: number }> {
+  for (let at = start; at < end; ) {
+    const stop = Math.min(end, (Math.floor(at / SECTOR) + 1) * SECTOR);
+    yield { start: at, end: stop };
+    at = stop;
+  }
+}
+
 /** Sectors of a mailbox file, as far as they lie in [from, to), in runs: each call of a run is one read. */
 export async function* sectorsOf(
   io: SpoolIo,
@@ -63,20 +126,9 @@ export async function* sectorsOf(
   from: number,
   to: number,
 ): AsyncGenerator<{ start: number; octets: Uint8Array[] }> {
-  const buffer = Buffer.allocUnsafe(Math.max(0, Math.min(MOVE_CHUNK, to - from)));
-  for (let start = from; start < to; ) {
-    const end = Math.min(to, (Math.floor(start / MOVE_CHUNK) + 1) * MOVE_CHUNK);
-    const chunk = buffer.subarray(0, end - start);
-    if ((await readFully(io, fd, chunk, start)) < chunk.length) {
-      throw new Error('mailbox became shorter while it was read');
-    }
-    const octets: Uint8Array[] = [];
-    for (let at = start; at < end; ) {
-      const stop = Math.min(end, (Math.floor(at / SECTOR) + 1) * SECTOR);
-      octets.push(chunk.subarray(at - start, stop - start));
-      at = stop;
-    }
-    yield { start, octets };
-    start = end;
+  for await (const chunk of alignedChunks(io, { fd, start: from, end: to })) {
+    const { start } = chunk;
+    const borders = [...sectorBorders(start, start + chunk.octets.length)];
+    yield { start, octets: borders.map(one => chunk.octets.subarray(one.start - start, one.end - start)) };
   }
 }

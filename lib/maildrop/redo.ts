@@ -11,11 +11,11 @@
  * (`rebase`), so that it is moved with the rest and cannot be cut off.
  */
 import { Unavailable } from '../errors.js';
-import { readFully, type SpoolIo, writeFully } from './io.js';
+import { type SpoolIo, writeFully } from './io.js';
 import type { Journal } from './journal.js';
-import { type JournalHeader, markerOf, redoAt } from './journal-format.js';
+import { type JournalHeader, markerOf, REDO_AT } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
-import { MOVE_CHUNK, type Piece } from './ranges.js';
+import { alignedChunks } from './ranges.js';
 
 /** Times the mailbox is written again when fsync(2) fails, before we give up on the disk. */
 export const SYNC_TRIES = 3;
@@ -60,7 +60,7 @@ export class Redo {
       await this.#write(marker);
       await this.#syncMailbox(marker);
       if ((await this.#appended()) > 0) {
-        await this.#rebase(this.header.from, [this.#redo()]);
+        await this.#rebase();
         continue;
       }
       await this.journal.beginCut(this.header);
@@ -75,7 +75,7 @@ export class Redo {
   async finishCut(): Promise<boolean> {
     await this.guard();
     if ((await this.#appended()) > 0) {
-      await this.#rebase(this.header.newSize, []);
+      await this.#rebase();
       return false;
     }
     await this.io.truncate(this.mailbox.fd, this.header.newSize);
@@ -92,19 +92,15 @@ export class Redo {
     return size - this.header.oldSize;
   }
 
-  /** Where the journal has what follows `from`. */
-  #redo(): Piece {
-    const start = redoAt(this.header);
-    return { fd: this.journal.fd, start, end: start + this.header.newSize - this.header.from };
-  }
-
-  /** A new journal, for a mailbox that ends in mail the old one does not know. */
-  async #rebase(from: number, before: readonly Piece[]): Promise<void> {
+  /**
+   * A new journal, for a mailbox that ends in mail the old one does not know, and is durable up to the new
+   * end: only that mail is still to be moved.
+   */
+  async #rebase(): Promise<void> {
     const stat = await this.mailbox.stat();
-    const { fd } = this.mailbox;
-    const redo = [...before, { fd, start: this.header.oldSize, end: stat.size }];
+    const kept = [{ start: this.header.oldSize, end: stat.size }];
     this.header = await this.journal.replace(
-      { mailboxFd: fd, stat, from, oldSize: stat.size, redo },
+      { mailboxFd: this.mailbox.fd, stat, from: this.header.newSize, oldSize: stat.size, kept },
       this.guard,
     );
   }
@@ -115,27 +111,17 @@ export class Redo {
    * wrote, seen between them, would be neither the old one nor the new one to recovery.
    */
   async #write(marker: Uint8Array): Promise<void> {
-    const { io, header, mailbox } = this;
-    const end = header.newSize + marker.length;
-    const buffer = Buffer.allocUnsafe(Math.min(MOVE_CHUNK, end - header.from));
-    const redo = this.#redo();
-    for (let at = header.from; at < end; ) {
-      const stop = Math.min(end, (Math.floor(at / MOVE_CHUNK) + 1) * MOVE_CHUNK);
-      const chunk = buffer.subarray(0, stop - at);
-      const fromRedo = Math.max(0, Math.min(stop, header.newSize) - at);
-      const start = redo.start + at - header.from;
-      if ((await readFully(io, redo.fd, chunk.subarray(0, fromRedo), start)) < fromRedo) {
-        throw new Error('the journal became shorter while it was read');
-      }
-      chunk.set(
-        marker.subarray(Math.max(0, at - header.newSize), Math.max(0, stop - header.newSize)),
-        fromRedo,
-      );
+    const { from, newSize } = this.header;
+    const redo = { fd: this.journal.fd, start: REDO_AT, end: REDO_AT + newSize - from };
+    // Cut where the mailbox has the ends of its sectors.
+    for await (const { start, octets } of alignedChunks(this.io, redo, from - REDO_AT)) {
+      const at = start + from - REDO_AT;
+      const isLast = at + octets.length === newSize;
+      const written = isLast ? Buffer.concat([octets, marker]) : octets;
       // This process may have been stopped since the last look, and the lock been broken.
       await this.guard();
       this.#begun = true;
-      await writeFully(io, mailbox.fd, chunk, at);
-      at = stop;
+      await writeFully(this.io, this.mailbox.fd, written, at);
     }
   }
 

@@ -119,9 +119,8 @@ async function redoFromJournal(
   verify: Guard,
 ): Promise<void> {
   const mailboxFd = access.file.fd;
-  const redo = kept.map(range => ({ fd: mailboxFd, ...range }));
   const header = await journal
-    .commit({ mailboxFd, stat: { ino, uid }, from, oldSize: size, redo }, verify)
+    .commit({ mailboxFd, stat: { ino, uid }, from, oldSize: size, kept }, verify)
     .catch(cause => {
       throw isNoRoom(cause) ? new NoRoom('the journal', { cause }) : cause;
     });
