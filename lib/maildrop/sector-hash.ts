@@ -9,22 +9,22 @@ export const SECTOR_HASH = 8;
 
 /** Writes the hash of the octets [start, end) of `from` into `into`, at `at`. */
 export function hashSector(from: DataView, start: number, end: number, into: Buffer, at: number): void {
-  let a = 0x9e3779b9 | 0;
+  let a = 0x9e3779b9;
   let b = (end - start) ^ 0x85ebca6b;
   let position = start;
   for (; position + 8 <= end; position += 8) {
     const x = Math.imul(from.getInt32(position, true) ^ a, 0xcc9e2d51);
-    a = (((x << 15) | (x >>> 17)) + b) | 0;
+    a = ((x << 15) | (x >>> 17)) ^ b;
     const y = Math.imul(from.getInt32(position + 4, true) ^ b, 0x1b873593);
-    b = (((y << 13) | (y >>> 19)) + a) | 0;
+    b = ((y << 13) | (y >>> 19)) ^ a;
   }
   for (; position < end; position++) {
     const x = Math.imul(from.getUint8(position) ^ a, 0xcc9e2d51);
-    a = (((x << 15) | (x >>> 17)) + b) | 0;
-    b = (Math.imul(b, 5) + a) | 0;
+    a = ((x << 15) | (x >>> 17)) ^ b;
+    b = Math.imul(b, 5) ^ a;
   }
   into.writeInt32LE(mixed(a), at);
-  into.writeInt32LE(mixed(b + a), at + 4);
+  into.writeInt32LE(mixed(b ^ a), at + 4);
 }
 
 /** The hash of one sector. */
