@@ -16,7 +16,8 @@ import { createHash } from 'node:crypto';
 import { Unavailable } from '../errors.js';
 import { planUpdate, type UpdatePlan } from '../mbox/compaction.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
-import { identitiesOf, identityOf } from './identities.js';
+import { touchesDuplicates } from './duplicates.js';
+import { identitiesOf } from './identities.js';
 import type { IndexCache } from './index-cache.js';
 import { type FileStat, isNoRoom } from './io.js';
 import type { Journal } from './journal.js';
@@ -51,7 +52,7 @@ export async function updateMailbox(
 ): Promise<MailboxIndex> {
   const { access } = snapshot;
   const remember = async (index: MailboxIndex) => {
-    const touched = await touchesDuplicates(access.file, index, marks, memory);
+    const touched = await touchesDuplicates(access.file, index, n => marks.has(n), memory);
     if (touched) await memory.prepare(await identitiesOf(access.file, index), n => marks.has(n));
     return { index, touched };
   };
@@ -210,32 +211,4 @@ async function digestOf(file: MailboxFile, start: number, end: number): Promise<
     position += chunk.length;
   }
   return hash.digest('base64');
-}
-
-/**
- * Whether a message that stays is identical to one that goes, so that its unique-id has to be remembered.
- * Identical messages have bodies of equal length, which the index knows; only those are read.
- */
-async function touchesDuplicates(
-  file: MailboxFile,
-  index: MailboxIndex,
-  marks: Marks,
-  memory: UniqueIdMemory,
-): Promise<boolean> {
-  if (await memory.exists()) return true;
-  const [GOES, STAYS] = [1, 2];
-  const kinds = new Map<number, number>();
-  for (let n = 1; n <= index.messages; n++) {
-    const { bodyOctets } = index.extent(n);
-    kinds.set(bodyOctets, (kinds.get(bodyOctets) ?? 0) | (marks.has(n) ? GOES : STAYS));
-  }
-  const fates = new Map<string, number>();
-  for (let n = 1; n <= index.messages; n++) {
-    if (kinds.get(index.extent(n).bodyOctets) !== (GOES | STAYS)) continue;
-    const identity = await identityOf(file, index, n);
-    const fate = (fates.get(identity) ?? 0) | (marks.has(n) ? GOES : STAYS);
-    if (fate === (GOES | STAYS)) return true;
-    fates.set(identity, fate);
-  }
-  return false;
 }

@@ -1,0 +1,76 @@
+/**
+ * Whether deleting some messages of a mailbox leaves identical ones behind, so that their unique-ids have to
+ * be remembered (`unique-id-memory.ts`). Identical messages are rare, and reading each message to find none
+ * would be the most of an UPDATE: so only those are read that the index cannot tell from another one.
+ */
+import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
+import { identityOf } from './identities.js';
+import type { MailboxFile } from './mailbox-file.js';
+import type { UniqueIdMemory } from './unique-id-memory.js';
+
+/** What becomes of messages that are alike: bits, so that both can be true. */
+const GOES = 1;
+const STAYS = 2;
+const BOTH = GOES | STAYS;
+
+/** Whether a message that stays is identical to one that goes, or anything is remembered of earlier ones. */
+export async function touchesDuplicates(
+  file: MailboxFile,
+  index: MailboxIndex,
+  isMarked: (n: number) => boolean,
+  memory: UniqueIdMemory,
+): Promise<boolean> {
+  if (await memory.exists()) return true;
+  const identities = new Fates<string>();
+  for (const n of alikeIn(index, isMarked)) {
+    if (identities.add(await identityOf(file, index, n), isMarked(n))) return true;
+  }
+  return false;
+}
+
+/**
+ * The messages that, going by the index, may be identical to one of the other fate: their bodies are equally
+ * long, and their From_ lines are the same, or one octet apart, since line ends make no difference.
+ */
+export function* alikeIn(index: MailboxIndex, isMarked: (n: number) => boolean): Generator<number> {
+  const bodies = new Fates<number>();
+  const lines = new Fates<string>();
+  const all = Array.from({ length: index.messages }, (_, i) => i + 1);
+  for (const n of all) bodies.add(index.extent(n).bodyOctets, isMarked(n));
+  const alike = all.filter(n => bodies.hasOther(index.extent(n).bodyOctets, isMarked(n)));
+  for (const n of alike) {
+    const extent = index.extent(n);
+    lines.add(sameLine(extent), isMarked(n));
+    lines.add(lineOfLength(extent, 0), isMarked(n));
+  }
+  for (const n of alike) {
+    const extent = index.extent(n);
+    const keys = [sameLine(extent), lineOfLength(extent, -1), lineOfLength(extent, 1)];
+    if (keys.some(key => lines.hasOther(key, isMarked(n)))) yield n;
+  }
+}
+
+function sameLine({ bodyOctets, start, header, fromCrc }: Extent): string {
+  return `${bodyOctets} ${header - start} ${fromCrc}`;
+}
+
+function lineOfLength({ bodyOctets, start, header }: Extent, more: number): string {
+  return `${bodyOctets} ${header - start + more}`;
+}
+
+/** What becomes of the messages that have a key. */
+class Fates<Key> {
+  readonly #fates = new Map<Key, number>();
+
+  /** @returns whether some with this key go and some stay */
+  add(key: Key, goes: boolean): boolean {
+    const fate = (this.#fates.get(key) ?? 0) | (goes ? GOES : STAYS);
+    this.#fates.set(key, fate);
+    return fate === BOTH;
+  }
+
+  /** Whether one with this key stays, if this one goes, or the other way round. */
+  hasOther(key: Key, goes: boolean): boolean {
+    return ((this.#fates.get(key) ?? 0) & (goes ? STAYS : GOES)) !== 0;
+  }
+}
