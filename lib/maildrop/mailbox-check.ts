@@ -46,20 +46,29 @@ export class MailboxCheck {
   }
 
   /**
-   * Whether each sector up to the old end is as it was or as it will be before the cut. In phase 2 a sector
-   * after the new end may also be all NUL: ftruncate(2) clears the rest of the last block, which fsync(2)
-   * writes before the new size, so that a power cut between leaves the old size, and no marker.
+   * Whether each sector up to the old end is as it was or as it will be before the cut. In phase 2 the marker
+   * is there: without it this is OLD put back by another program, of which nothing may be cut off. But then
+   * a sector after the new end may also be all NUL: ftruncate(2) clears the rest of the last block, which
+   * fsync(2) writes before the new size, so that a power cut between leaves the old size, and no marker.
    */
   async matches(phase: 1 | 2): Promise<boolean> {
     const { from, newSize, oldSize } = this.header;
-    const start = phase === 1 ? from : newSize;
+    const isCut = phase === 2;
+    const start = isCut ? newSize : from;
+    const oldFrom = isCut ? newSize + markerOf(this.header).length : from;
     for await (const run of sectorsOf(this.io, this.mailbox.fd, start, oldSize)) {
-      if (!(await this.#runMatches(run.start, run.octets, phase === 2))) return false;
+      if (!(await this.#runMatches(run.start, run.octets, oldFrom, isCut))) return false;
     }
     return true;
   }
 
-  async #runMatches(start: number, sectors: readonly Uint8Array[], orNul: boolean): Promise<boolean> {
+  /** @param oldFrom a sector that begins before it is not as it was */
+  async #runMatches(
+    start: number,
+    sectors: readonly Uint8Array[],
+    oldFrom: number,
+    orNul: boolean,
+  ): Promise<boolean> {
     const end = start + sectors.reduce((sum, { length }) => sum + length, 0);
     const before = await this.#keptBefore(start, end);
     const table = await this.#tableOf(start, end);
@@ -68,12 +77,11 @@ export class MailboxCheck {
     for (const octets of sectors) {
       const place = at - start;
       const index = this.lost.indexOf(Math.floor(at / SECTOR));
-      // The table knows a sector from its beginning, or from where the journal begins.
-      const known = at % SECTOR === 0 || at === this.header.from;
       const was =
-        index === undefined
+        at >= oldFrom &&
+        (index === undefined
           ? before.subarray(place, place + octets.length).equals(octets)
-          : known && sectorHash(octets).equals(table.hashOf(index));
+          : sectorHash(octets).equals(table.hashOf(index)));
       if (!was && !(orNul && octets.every(octet => octet === 0))) {
         after ??= await this.#octetsAfter(start, end);
         if (!after.subarray(place, place + octets.length).equals(octets)) return false;
