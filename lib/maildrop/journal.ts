@@ -190,6 +190,13 @@ export class Journal {
     await this.place.io.truncate(this.fd, 0);
   }
 
+  /** Drops, durably, a journal that has nothing left to say: what it would still do is in a plan. */
+  async abandon(): Promise<void> {
+    if (!(await this.#openExisting())) return;
+    await this.finish();
+    await this.place.io.sync(this.fd);
+  }
+
   /** Keeps the file under another name, for a human. @returns its path */
   async setAside(why: string): Promise<string> {
     await this.close();

@@ -43,10 +43,15 @@ export interface Plan {
   readonly kept: readonly Range[];
 }
 
+export interface CommittedPlan {
+  readonly plan: Plan;
+  readonly step: Step;
+}
+
 export type PlanState =
   | { readonly is: 'none' }
   | { readonly is: 'torn' | 'other' | 'foreign'; readonly reason: string }
-  | { readonly is: 'committed'; readonly plan: Plan; readonly step: Step };
+  | ({ readonly is: 'committed' } & CommittedPlan);
 
 /** Tried in this order while there is room. */
 export const USUAL_LAYOUTS: readonly PlanLayout[] = [USUAL_LAYOUT, SMALL_LAYOUT];

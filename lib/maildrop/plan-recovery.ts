@@ -6,45 +6,27 @@
  */
 import {
   keepWithoutMailbox,
-  leaveUnused,
   makeDurable,
   type RecoveryReport,
   setAsideForConflict,
 } from './found-journal.js';
 import type { MailboxFile } from './mailbox-file.js';
-import type { Step } from './plan-format.js';
-import type { Plan, PlanJournal } from './plan-journal.js';
+import type { Journals } from './move-appended.js';
+import type { CommittedPlan } from './plan-journal.js';
 import { PlanSlide } from './plan-slide.js';
 import type { Guard } from './redo.js';
 
-/** The same as `recover`, for a plan. */
+/** The same as `recover`, for a plan that was found. */
 export async function recoverPlan(
   mailbox: MailboxFile | undefined,
-  journal: PlanJournal,
+  { redo, plan: journal }: Journals,
+  { plan, step }: CommittedPlan,
   guard: Guard,
 ): Promise<RecoveryReport> {
-  const state = await journal.read();
-  switch (state.is) {
-    case 'none':
-      return { did: 'nothing' };
-    case 'foreign':
-    case 'other':
-    case 'torn':
-      return leaveUnused(journal, state);
-    case 'committed':
-      if (mailbox === undefined) return keepWithoutMailbox(journal);
-      return finish(mailbox, journal, state.plan, state.step, guard);
-  }
-}
-
-async function finish(
-  mailbox: MailboxFile,
-  journal: PlanJournal,
-  plan: Plan,
-  step: Step,
-  guard: Guard,
-): Promise<RecoveryReport> {
+  if (mailbox === undefined) return keepWithoutMailbox(journal);
   await makeDurable(journal, mailbox);
+  // One that is there had no room for what the plan does, and was not dropped yet.
+  if ((await redo.read()).is === 'committed') await redo.abandon();
   const aside = (reason: string) => setAsideForConflict(journal, reason, 0);
   const { ino, uid, size } = await mailbox.stat();
   if (ino !== plan.header.ino || uid !== plan.header.uid) return aside('the mailbox file is another one');

@@ -18,7 +18,7 @@ import { type JournalHeader, REDO_AT } from './journal-format.js';
 import type { CommittedJournal } from './journal-record.js';
 import { MailboxCheck } from './mailbox-check.js';
 import type { MailboxFile } from './mailbox-file.js';
-import type { PlanJournal } from './plan-journal.js';
+import { type Journals, movingByPlan } from './move-appended.js';
 import { recoverPlan } from './plan-recovery.js';
 import { type Guard, Redo } from './redo.js';
 import { salvage } from './salvage.js';
@@ -44,13 +44,6 @@ export function logRecovery(log: Log, user: string, report: RecoveryReport): voi
   }
 }
 
-/** The journals of a mailbox: at most one of them holds anything. */
-export interface Journals {
-  readonly redo: Journal;
-  /** For an UPDATE that found no room for the other. */
-  readonly plan: PlanJournal;
-}
-
 /**
  * Finishes an interrupted UPDATE. Under the mailbox locks.
  * @param mailbox undefined when there is no mailbox file
@@ -59,20 +52,21 @@ export interface Journals {
  */
 export async function recover(
   mailbox: MailboxFile | undefined,
-  { redo, plan }: Journals,
+  journals: Journals,
   guard: Guard,
 ): Promise<RecoveryReport> {
-  const report = await recoverRedo(mailbox, redo, guard);
-  if (report.did === 'kept') return report;
-  const other = await recoverPlan(mailbox, plan, guard);
-  return other.did === 'nothing' ? report : other;
+  const plan = await journals.plan.read();
+  if (plan.is === 'committed') return recoverPlan(mailbox, journals, plan, guard);
+  const report = await recoverRedo(mailbox, journals, guard);
+  return plan.is === 'none' || report.did === 'kept' ? report : leaveUnused(journals.plan, plan);
 }
 
 async function recoverRedo(
   mailbox: MailboxFile | undefined,
-  journal: Journal,
+  journals: Journals,
   guard: Guard,
 ): Promise<RecoveryReport> {
+  const journal = journals.redo;
   const state = await journal.read();
   switch (state.is) {
     case 'none':
@@ -88,17 +82,18 @@ async function recoverRedo(
     case 'torn':
       return leaveUnused(journal, state);
     case 'committed':
-      return finish(mailbox, journal, state, state.phase, guard);
+      return finish(mailbox, journals, state, state.phase, guard);
   }
 }
 
 async function finish(
   mailbox: MailboxFile | undefined,
-  journal: Journal,
+  journals: Journals,
   committed: CommittedJournal,
   phase: 1 | 2,
   guard: Guard,
 ): Promise<RecoveryReport> {
+  const journal = journals.redo;
   const { header } = committed;
   if (mailbox === undefined) return keepWithoutMailbox(journal);
   await makeDurable(journal, mailbox);
@@ -121,7 +116,7 @@ async function finish(
     const how = isShorter ? 'is shorter than it was' : 'was rewritten by another program';
     return conflict(mailbox, journal, header, `the mailbox ${how}`, guard);
   }
-  const redo = new Redo(mailbox, journal, header, guard);
+  const redo = new Redo(mailbox, journal, header, guard, movingByPlan(mailbox, journals, guard));
   if (phase === 1 || !(await redo.finishCut())) await redo.run();
   return { did: 'finished' };
 }

@@ -8,13 +8,15 @@
  *
  * A crash at any point leaves a state that recovery brings to the same end. Mail appended behind the old
  * end, by an agent after a crash or by one that takes none of our locks, is put into a new journal first
- * (`rebase`), so that it is moved with the rest and cannot be cut off.
+ * (`rebase`), so that it is moved with the rest and cannot be cut off; or, where that has no room, moved by a
+ * plan (`move-appended.ts`).
  */
 import { Unavailable } from '../errors.js';
-import { type SpoolIo, writeFully } from './io.js';
+import { isNoRoom, type SpoolIo, writeFully } from './io.js';
 import type { Journal } from './journal.js';
 import { type JournalHeader, markerOf, REDO_AT } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
+import type { MoveAppended } from './move-appended.js';
 import { alignedChunks } from './ranges.js';
 
 /** Times the mailbox is written again when fsync(2) fails, before we give up on the disk. */
@@ -40,6 +42,7 @@ export class Redo {
     private readonly journal: Journal,
     private header: JournalHeader,
     private readonly guard: Guard,
+    private readonly moveAppended: MoveAppended,
   ) {
     this.io = mailbox.io;
   }
@@ -60,7 +63,7 @@ export class Redo {
       await this.#write(marker);
       await this.#syncMailbox(marker);
       if ((await this.#appended()) > 0) {
-        await this.#rebase();
+        if (await this.#rebase()) return;
         continue;
       }
       await this.journal.beginCut(this.header);
@@ -75,8 +78,7 @@ export class Redo {
   async finishCut(): Promise<boolean> {
     await this.guard();
     if ((await this.#appended()) > 0) {
-      await this.#rebase();
-      return false;
+      return this.#rebase();
     }
     await this.io.truncate(this.mailbox.fd, this.header.newSize);
     // No marker any more: what stands there now may be mail that came since.
@@ -95,14 +97,21 @@ export class Redo {
   /**
    * A new journal, for a mailbox that ends in mail the old one does not know, and is durable up to the new
    * end: only that mail is still to be moved.
+   * @returns whether it is moved: then all is done
    */
-  async #rebase(): Promise<void> {
+  async #rebase(): Promise<boolean> {
     const stat = await this.mailbox.stat();
-    const kept = [{ start: this.header.oldSize, end: stat.size }];
-    this.header = await this.journal.replace(
-      { mailboxFd: this.mailbox.fd, stat, from: this.header.newSize, oldSize: stat.size, kept },
-      this.guard,
-    );
+    const { newSize: from, oldSize } = this.header;
+    const kept = [{ start: oldSize, end: stat.size }];
+    const plan = { mailboxFd: this.mailbox.fd, stat, from, oldSize: stat.size, kept };
+    try {
+      this.header = await this.journal.replace(plan, this.guard);
+      return false;
+    } catch (error) {
+      if (!isNoRoom(error)) throw error;
+      await this.moveAppended({ stat, from, kept }, error);
+      return true;
+    }
   }
 
   /**

@@ -20,12 +20,11 @@ import { touchesDuplicates } from './duplicates.js';
 import { identitiesOf } from './identities.js';
 import type { IndexCache } from './index-cache.js';
 import { type FileStat, isNoRoom } from './io.js';
-import type { Journal } from './journal.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
+import { type Journals, movingByPlan } from './move-appended.js';
 import type { PlanJournal } from './plan-journal.js';
 import { type Keeping, NoRoomForPlan, PlanSlide } from './plan-slide.js';
-import type { Journals } from './recovery.js';
 import { type Guard, Redo } from './redo.js';
 import { READ_CHUNK, type Snapshot } from './snapshot.js';
 import type { UniqueIdMemory } from './unique-id-memory.js';
@@ -103,7 +102,7 @@ async function carryOut(
   }
   const keeping: Keeping = { stat: before, from: plan.from, kept };
   try {
-    await redoFromJournal(access, journals.redo, keeping, verify);
+    await redoFromJournal(access, journals, keeping, verify);
   } catch (error) {
     if (!(error instanceof NoRoom)) throw error;
     await slideByPlan(access, journals.plan, keeping, verify, error.cause);
@@ -115,17 +114,20 @@ class NoRoom extends Error {}
 
 async function redoFromJournal(
   access: MailboxAccess,
-  journal: Journal,
+  journals: Journals,
   { stat: { ino, uid, size }, from, kept }: Keeping,
   verify: Guard,
 ): Promise<void> {
+  const journal = journals.redo;
   const mailboxFd = access.file.fd;
+  const guard = () => access.mustBeIntact();
   const header = await journal
     .commit({ mailboxFd, stat: { ino, uid }, from, oldSize: size, kept }, verify)
     .catch(cause => {
       throw isNoRoom(cause) ? new NoRoom('the journal', { cause }) : cause;
     });
-  const redoing = new Redo(access.file, journal, header, () => access.mustBeIntact());
+  const moveAppended = movingByPlan(access.file, journals, guard);
+  const redoing = new Redo(access.file, journal, header, guard, moveAppended);
   try {
     await redoing.run();
   } catch (error) {
