@@ -102,7 +102,13 @@ export class MboxMaildrop implements Maildrop {
       const { header, contentEnd, octets } = this.snapshot.index.extent(n);
       const wanted = { from: header, to: contentEnd, surely: contentEnd, ahead: true };
       const message = this.#octets.message(n, wanted);
-      return new MessageOnTheWire(message, new WireForm(), header, contentEnd, octets);
+      return new MessageOnTheWire(
+        message,
+        new WireForm({ kernel: this.snapshot.access.file.kernel }),
+        header,
+        contentEnd,
+        octets,
+      );
     });
   }
 
@@ -114,7 +120,7 @@ export class MboxMaildrop implements Maildrop {
       const later = index.extent(Math.min(index.messages, n + HEADERS_A_BLOCK - 1));
       const ahead = later.body - header <= BLOCK;
       const message = this.#octets.message(n, { from: header, to: contentEnd, surely, ahead });
-      const form = new WireForm({ bodyLines: lines });
+      const form = new WireForm({ bodyLines: lines, kernel: this.snapshot.access.file.kernel });
       return new MessageOnTheWire(message, form, header, contentEnd, Number.POSITIVE_INFINITY);
     });
   }

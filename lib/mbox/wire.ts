@@ -7,7 +7,8 @@
  */
 import { asBuffer, CR, findLf, LF } from './bytes.js';
 import { HeaderFilter } from './header-filter.js';
-import { encodeLines } from './line-ends.js';
+import type { Kernel } from './kernel/kernel.js';
+import { encodeLines, encodeLinesBy } from './line-ends.js';
 import { METADATA_FIELDS } from './metadata.js';
 
 const NEWLINE = Buffer.of(LF);
@@ -30,8 +31,14 @@ export class WireForm {
   #into: Buffer = NEWLINE;
   #length = 0;
 
-  /** @param options.bodyLines for TOP: how many lines of the body are wanted (RFC 1939 §7) */
-  constructor(options: { bodyLines?: number } = {}) {
+  readonly #kernel: Kernel | undefined;
+
+  /**
+   * @param options.bodyLines for TOP: how many lines of the body are wanted (RFC 1939 §7)
+   * @param options.kernel    goes through the octets, if there is one
+   */
+  constructor(options: { bodyLines?: number; kernel?: Kernel | undefined } = {}) {
+    this.#kernel = options.kernel;
     this.#lines = options.bodyLines ?? Number.POSITIVE_INFINITY;
   }
 
@@ -100,7 +107,10 @@ export class WireForm {
 
   #append(bytes: Buffer, start: number, end: number): void {
     if (start === end) return;
-    const { length, dots } = encodeLines(bytes.subarray(start, end), this.#last, this.#into, this.#length);
+    const from = bytes.subarray(start, end);
+    const { length, dots } = this.#kernel
+      ? encodeLinesBy(this.#kernel, from, this.#last, this.#into, this.#length)
+      : encodeLines(from, this.#last, this.#into, this.#length);
     this.#length += length;
     this.dots ||= dots;
   }

@@ -58,8 +58,17 @@ export function extents(index: MailboxIndex): Extent[] {
   return Array.from({ length: index.messages }, (_, i) => index.extent(i + 1));
 }
 
+/** The wire form, for which kernel and twin have to be of one mind. */
 export function wire(file: Uint8Array, e: Extent, cutting: Cutting = [65536], bodyLines?: number): Buffer {
-  const form = new WireForm(bodyLines === undefined ? {} : { bodyLines });
+  const options = bodyLines === undefined ? {} : { bodyLines };
+  const twin = wireBy(new WireForm(options), file, e, cutting);
+  const kernel = requireKernel();
+  if (!wireBy(new WireForm({ ...options, kernel }), file, e, cutting).equals(twin))
+    throw new Error('not its twin');
+  return twin;
+}
+
+function wireBy(form: WireForm, file: Uint8Array, e: Extent, cutting: Cutting): Buffer {
   let out = Buffer.alloc(0);
   const add = (chunk?: Uint8Array) => {
     const piece = encode(form, chunk);

@@ -23,6 +23,7 @@ export interface KernelExports {
   readonly SLOT_COUNT: { readonly value: number };
   scanBody(start: number, end: number, before: number): number;
   scanHeader(start: number, end: number, crc: number): number;
+  encodeLines(start: number, end: number, into: number): number;
   /** The result is signed. */
   crc32(start: number, end: number, value: number): number;
 }

@@ -9,13 +9,14 @@ export class KernelMemory {
   /** Octets of a slot. */
   readonly slotSize: number;
   readonly #free: Buffer[] = [];
-  readonly #shared: Buffer;
+  /** The one slot that is never leased: what is in it is good until its user awaits, or calls another. */
+  readonly shared: Buffer;
 
   constructor({ memory, SLOTS, SLOT_SIZE, SLOT_COUNT }: KernelExports) {
     this.buffer = memory.buffer;
     this.slotSize = SLOT_SIZE.value;
     const slot = (n: number) => Buffer.from(this.buffer, SLOTS.value + n * this.slotSize, this.slotSize);
-    this.#shared = slot(0);
+    this.shared = slot(0);
     // The lowest is taken first, so that memory that was never needed is never touched.
     for (let n = SLOT_COUNT.value - 1; n > 0; n--) this.#free.push(slot(n));
   }
@@ -36,7 +37,7 @@ export class KernelMemory {
    * @returns good until the caller awaits, or the next call
    */
   borrow(octets: Uint8Array): Buffer {
-    this.#shared.set(octets);
-    return this.#shared.subarray(0, octets.length);
+    this.shared.set(octets);
+    return this.shared.subarray(0, octets.length);
   }
 }

@@ -6,6 +6,7 @@
  * in TypeScript, which says what is right and runs where there is no WebAssembly.
  */
 export { crc32 } from './crc';
+export { encodeLines } from './encode-lines';
 export { FIRST_OCTETS, HIDDEN_FIELDS, RESULT, SLOT_COUNT, SLOT_SIZE, SLOTS } from './layout';
 export { scanBody } from './scan-body';
 export { scanHeader } from './scan-header';
