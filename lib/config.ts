@@ -199,7 +199,7 @@ export const OPTIONS = {
   'index-cache': {
     type: 'string',
     describe: 'KiB of the smallest mailbox whose index is kept for the next session; no for none',
-    default: '1024',
+    default: '256',
   },
   user: {
     type: 'string',
@@ -617,7 +617,7 @@ function logLevel(raw: RawOptions): Level {
 /** What the library starts from: limits out of the way of a test, everything else as the daemon. */
 export const LIBRARY_DEFAULTS = {
   readOnly: false,
-  indexCache: 1024 * 1024,
+  indexCache: 256 * 1024,
   locks: ['dotlock', 'fcntl'],
   lockYield: 15_000,
   lockTimeout: 20_000,

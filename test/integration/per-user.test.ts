@@ -2,6 +2,7 @@
  * One process a client, from inetd: which account a user of ours is taken for. What needs root is the
  * per-user model; without it the same is served with the ids we have.
  */
+import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -67,6 +68,26 @@ test('a silent session gives way to a later process of the same user', async () 
   const client = await Pop3Client.loggedIn(door.port, 'alice', 'secret');
   expect(left()).toBe(1);
   await client.ok('QUIT');
+});
+
+test('the index of a mailbox is kept by its user, whatever that user puts in its place', async () => {
+  const { door, spool, state } = await doorFor(['alice'], ['--index-cache=0']);
+  const index = join(state, 'alice/index');
+  const listed = async () => {
+    const client = await Pop3Client.loggedIn(door.port, 'alice', 'secret');
+    client.socket.write('UIDL\r\nQUIT\r\n');
+    return client.rest();
+  };
+  const told = await listed();
+  expect(told).toMatch(/^\+OK[^\n]*\n1 [0-9a-f]{32}\r\n2 [0-9a-f]{32}\r\n\.\r\n\+OK/);
+  const { uid, mode } = statSync(index);
+  expect({ uid, mode: mode & 0o777 }).toEqual({ uid: statSync(join(spool, 'alice')).uid, mode: 0o600 });
+  expect(await listed()).toBe(told);
+  for (const command of [`ln -sf /etc/passwd ${index}`, `rm ${index}; mkfifo ${index} ${index}.new`]) {
+    execFileSync('sh', ['-c', command]);
+    expect(await listed()).toBe(told);
+  }
+  expect(await door.exits()).toEqual([0, 0, 0, 0]);
 });
 
 describe('an account for the service that does not exist', () => {

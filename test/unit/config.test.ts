@@ -12,7 +12,7 @@ test('defaults', () => {
     users: '/etc/users',
     readOnly: false,
     locks: ['dotlock', 'fcntl'],
-    indexCache: 1_048_576,
+    indexCache: 262_144,
     lockYield: 15_000,
     takeover: 60_000,
     lockTimeout: 20_000,
