@@ -1,8 +1,8 @@
 /** Many connections that stay for as long as the server bears them, from many addresses of 127.0.0.0/8. */
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
+import { connectionsPossible } from '../../lib/server/descriptors.js';
 
 /** From each address, less than the default of `--max-connections-per-address`. */
 const PER_ADDRESS = 40;
@@ -77,12 +77,12 @@ export class Crowd {
   }
 }
 
-/** As many connections as this process may have descriptors for, but not more than are wanted. */
+/**
+ * As many connections as this process may have descriptors for, and the server will accept, but not more than are
+ * wanted. Both have the limits of this process; the good client has some of them.
+ */
 export function affordable(wanted: number): number {
-  const limit = /^Max open files\s+\S+\s+(\d+|unlimited)/m.exec(
-    readFileSync('/proc/self/limits', 'latin1'),
-  )?.[1];
-  const most = limit === 'unlimited' ? wanted : Number(limit) - 300;
+  const most = connectionsPossible() - 20;
   if (most < wanted) process.stdout.write(`only ${most} connections instead of ${wanted}: ulimit -Hn\n`);
   return Math.min(wanted, most);
 }
