@@ -156,7 +156,7 @@ export class Supervisor {
         ({ tls: offer }) =>
           offer && { implicit: offer.implicit, minVersion: offer.minVersion ?? settings.tlsMin },
       ),
-      certificates: tls && { pairs: tls.pairs, ticketKeys: tls.ticketKeys },
+      certificates: tls && { pairs: tls.pairs, ticketSecret: tls.ticketSecret },
       undumpable: wasRoot,
       syslog,
     };

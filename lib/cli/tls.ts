@@ -11,6 +11,7 @@ import type { GivenSocket } from '../server/given.js';
 import type { TlsOffer } from '../server/session.js';
 import type { Certificates } from '../tls/certificates.js';
 import type { PemPair } from '../tls/pem-files.js';
+import type { TicketSecret } from '../tls/ticket-keys.js';
 
 /** The port of POP3 over TLS. RFC 8314 §7.1. */
 const POP3S_PORT = 995;
@@ -74,8 +75,8 @@ export class ServerTls {
     return this.certificates.pairs;
   }
 
-  get ticketKeys(): Buffer {
-    return this.certificates.ticketKeys;
+  get ticketSecret(): TicketSecret {
+    return this.certificates.ticketSecret;
   }
 
   offer(

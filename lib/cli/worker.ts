@@ -148,11 +148,11 @@ function openLog(host: Host, { logLevel }: Settings, syslog: boolean): Log {
 async function loadCertificates(
   { handshakeTimeout }: Settings,
   sockets: readonly (SocketTls | undefined)[],
-  { pairs, ticketKeys }: NonNullable<WorkerStart['certificates']>,
+  { pairs, ticketSecret }: NonNullable<WorkerStart['certificates']>,
 ): Promise<Certificates> {
   const { Certificates } = await import('../tls/certificates.js');
   const minVersions = new Set(sockets.flatMap(socket => socket?.minVersion ?? []));
-  return new Certificates({ pairs, minVersions, handshakeTimeout, log: silentLog, ticketKeys });
+  return new Certificates({ pairs, minVersions, handshakeTimeout, log: silentLog, ticketSecret });
 }
 
 new Worker();

@@ -3,7 +3,6 @@
  * cannot be used changes nothing: handshakes go on with what there was, and the log says why. One that has
  * begun is never disturbed.
  */
-import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { SecureVersion } from 'node:tls';
 import { UsageError } from '../errors.js';
@@ -12,6 +11,7 @@ import { Contexts } from './contexts.js';
 import { handshake } from './handshake.js';
 import { checkIdentity, type Identity } from './identity.js';
 import type { PemPair } from './pem-files.js';
+import { TICKET_KEY_LIFE, TicketKeys, type TicketSecret } from './ticket-keys.js';
 
 const DAY = 86_400_000;
 /** Days before its end from which a certificate is mentioned in the log. */
@@ -25,21 +25,36 @@ export interface CertificatesOptions {
   /** In ms. */
   readonly handshakeTimeout: number;
   readonly log: Log;
-  /** 48 octets that all processes share which take each other's sessions up again. Default: random. */
-  readonly ticketKeys?: Buffer;
+  /** Of another process, which take each other's sessions up again. Default: random. */
+  readonly ticketSecret?: TicketSecret;
+  /** In ms since 1970. */
+  readonly clock?: () => number;
 }
 
 export class Certificates {
   readonly #options: CertificatesOptions;
-  readonly ticketKeys: Buffer;
+  readonly #ticketKeys: TicketKeys;
   #pairs: readonly PemPair[] = [];
   #contexts = new Map<SecureVersion, Contexts>();
 
   /** @throws UsageError EX_CONFIG for what cannot be used, naming the file */
   constructor(options: CertificatesOptions) {
     this.#options = options;
-    this.ticketKeys = options.ticketKeys ?? randomBytes(48);
+    this.#ticketKeys = new TicketKeys(options.ticketSecret, options.clock);
     this.use(options.pairs);
+    // Also while nobody comes: keys of hours that are over are to be in no memory.
+    const self = new WeakRef(this);
+    const timer = setInterval(() => {
+      const certificates = self.deref();
+      if (certificates) certificates.#turnTicketKeys();
+      else clearInterval(timer);
+    }, TICKET_KEY_LIFE).unref();
+  }
+
+  /** For another process with the same certificates. */
+  get ticketSecret(): TicketSecret {
+    this.#turnTicketKeys();
+    return this.#ticketKeys.secret;
   }
 
   /** Those in use. */
@@ -49,6 +64,7 @@ export class Certificates {
 
   /** A handshake on a stream, which is used for nothing else from then on. @throws HandshakeFailed */
   async start(stream: Duplex, minVersion: SecureVersion): Promise<{ stream: Duplex; protocol: string }> {
+    this.#turnTicketKeys();
     const contexts = this.#contexts.get(minVersion);
     if (contexts === undefined) throw new Error(`no certificates were made ready for ${minVersion}`);
     const socket = await handshake(stream, contexts, this.#options.handshakeTimeout);
@@ -63,11 +79,7 @@ export class Certificates {
   use(pairs: readonly PemPair[]): boolean {
     if (same(pairs, this.#pairs)) return false;
     const identities = pairs.map(checkIdentity);
-    const contexts = new Map<SecureVersion, Contexts>();
-    for (const minVersion of this.#options.minVersions) {
-      contexts.set(minVersion, new Contexts(identities, { minVersion, ticketKeys: this.ticketKeys }));
-    }
-    this.#contexts = contexts;
+    this.#contexts = this.#contextsOf(identities);
     this.#pairs = pairs;
     for (const identity of identities) this.#report(identity);
     return true;
@@ -76,6 +88,16 @@ export class Certificates {
   /** Says of each certificate that ends soon that it does. */
   warn(now = Date.now()): void {
     for (const pair of this.#pairs) this.#warn(checkIdentity(pair), now);
+  }
+
+  #turnTicketKeys(): void {
+    if (this.#ticketKeys.turn()) this.#contexts = this.#contextsOf(this.#pairs.map(checkIdentity));
+  }
+
+  #contextsOf(identities: readonly Identity[]): Map<SecureVersion, Contexts> {
+    const ticketKeys = this.#ticketKeys.octets;
+    const contextsFor = (minVersion: SecureVersion) => new Contexts(identities, { minVersion, ticketKeys });
+    return new Map([...this.#options.minVersions].map(version => [version, contextsFor(version)]));
   }
 
   #report(identity: Identity): void {

@@ -23,17 +23,20 @@ interface Server {
 }
 
 async function start(
-  options: { handshakeTimeout?: number; names?: CertificateName[] } & ConstructorParameters<
-    typeof MemoryWorld
-  >[0] = {},
+  options: {
+    handshakeTimeout?: number;
+    names?: CertificateName[];
+    clock?: () => number;
+  } & ConstructorParameters<typeof MemoryWorld>[0] = {},
 ): Promise<Server> {
-  const { handshakeTimeout = 30_000, names = ['ec', 'rsa', 'other'], ...settings } = options;
+  const { handshakeTimeout = 30_000, names = ['ec', 'rsa', 'other'], clock, ...settings } = options;
   const world = new MemoryWorld(settings);
   const { services } = world;
   const certificates = new Certificates({
     pairs: names.map(pairOf),
     minVersions: ['TLSv1.2'],
     handshakeTimeout,
+    ...(clock && { clock }),
     log: services.log,
   });
   const offer = (implicit: boolean): TlsOffer => ({
@@ -431,6 +434,24 @@ test('new certificates: handshakes go on, sessions are resumed, connections stay
   const again = await tlsConnect({ port: server.tls }, { maxVersion: 'TLSv1.2', session: session! });
   expect(again.isSessionReused()).toBe(true);
   await client.logIn('mrose', 'tanstaaf');
+});
+
+test('the keys of tickets last an hour: then a session is not resumed, and that is all', async () => {
+  let now = Date.now();
+  const server = await start({ names: ['ec'], clock: () => now });
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const first = await tlsConnect({ port: server.tls }, { maxVersion });
+    // With TLS 1.3, tickets come after the handshake.
+    const session = maxVersion === 'TLSv1.2' ? first.getSession() : (await once(first, 'session'))[0];
+    const again = async () => {
+      const socket = await tlsConnect({ port: server.tls }, { maxVersion, session });
+      expect(await Pop3Client.over(socket).line()).toMatch(/^\+OK /);
+      return socket.isSessionReused();
+    };
+    expect(await again(), maxVersion).toBe(true);
+    now += 3_600_000;
+    expect(await again(), maxVersion).toBe(false);
+  }
 });
 
 test('too many connections: a client of TLS is not told in clear text', async () => {
