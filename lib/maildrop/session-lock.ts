@@ -103,8 +103,11 @@ async function obtain(
       since: last.since,
     });
   }
-  // Most sockets are those of processes that live; to ask each would be a connection for each login.
-  if (last?.socket !== undefined && !host.processExists(last.pid)) await takeover.removeIfDead(last.socket);
+  // Most sockets are those of processes that live; to ask each would be a connection for each login. One that has
+  // given way may live on with its other sessions, or be about to end.
+  if (last?.socket !== undefined && (!free || !host.processExists(last.pid))) {
+    await takeover.removeIfDead(last.socket);
+  }
 }
 
 function nameOf(mailboxPath: string): string {
