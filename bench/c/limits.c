@@ -3,6 +3,7 @@
  *
  * usage: limits scan FILE            reads it and finds each line by memchr(3)           {"ms", "lines"}
  *        limits copy FROM SKIP LENGTH TO   a new file with these octets of FROM, on the disk    {"ms"}
+ *        limits evict FILE           out of the page cache                               {"ms"}
  *        limits sendfile ANSWERS INDEX     a POP3 server without mail: RETR n sends octets of ANSWERS, which hold the
  *                                    replies as they go over the wire; INDEX has their ends, 8 octets each
  */
@@ -44,6 +45,13 @@ static void copy(const char *from, long long skip, long long left, const char *t
     left -= length;
   }
   if (fsync(out) < 0) fail(to, strerror(errno));
+  printf("{\"ms\":%f}\n", now() - began);
+}
+
+static void evict(const char *path) {
+  int fd = open_file(path, O_RDONLY);
+  double began = now();
+  if (fsync(fd) < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) fail(path, strerror(errno));
   printf("{\"ms\":%f}\n", now() - began);
 }
 
@@ -99,8 +107,9 @@ static void serve_answers(const char *answers, const char *index) {
 
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "scan") == 0) scan(argv[2]);
+  else if (argc == 3 && strcmp(argv[1], "evict") == 0) evict(argv[2]);
   else if (argc == 6 && strcmp(argv[1], "copy") == 0) copy(argv[2], atoll(argv[3]), atoll(argv[4]), argv[5]);
   else if (argc == 4 && strcmp(argv[1], "sendfile") == 0) serve_answers(argv[2], argv[3]);
-  else fail("limits", "scan FILE | copy FROM SKIP LENGTH TO | sendfile ANSWERS INDEX");
+  else fail("limits", "scan FILE | evict FILE | copy FROM SKIP LENGTH TO | sendfile ANSWERS INDEX");
   return 0;
 }

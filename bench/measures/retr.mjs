@@ -1,14 +1,15 @@
 /**
  * RETR of everything, in MB/s on the wire and CPU time of the server: one command at a time and 32 in flight, from
  * ordinary sockets; and one at a time from a client that acknowledges at once, so that servers without TCP_NODELAY do
- * not wait for it. Beside them a server that sends prepared answers by sendfile(2), with the same client.
+ * not wait for it, also with a mailbox that is not in the page cache. Beside them a server that sends prepared
+ * answers by sendfile(2), to the same client.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { inSession, openAndQuit } from '../clients.mjs';
+import { ask, inSession, openAndQuit } from '../clients.mjs';
 import { cpuTime } from '../processes.mjs';
 import { inRound, inTurns, placeFor } from '../running.mjs';
 
@@ -23,6 +24,12 @@ export async function retr(bench) {
     { how: 'one at a time', depth: 1, targets: [{ against: 'best', least: 1 }] },
     { how: '32 in flight', depth: 32, targets: [{ against: 'best', least: 1.25 }] },
     { how: 'one at a time, acknowledged at once', depth: 1, flags: ['quickack'] },
+    {
+      how: 'one at a time, acknowledged at once, from the disk',
+      depth: 1,
+      flags: ['quickack'],
+      evicted: true,
+    },
   ].map(way => ({
     ...way,
     speed: bench.table.row(`RETR ${way.how}, ${name}`, 'MB/s', {
@@ -52,13 +59,14 @@ export async function retr(bench) {
   }
 }
 
-async function retrieve(bench, server, { user, mailbox }, { depth, speed, cpu, flags = [] }) {
+async function retrieve(bench, server, { user, mailbox }, { depth, speed, cpu, evicted, flags = [] }) {
   await inSession(
     bench,
     server,
     user,
     async (next, { messages }) => {
       if (messages !== mailbox().messages) throw new Error(`it finds ${messages} messages`);
+      if (evicted) await ask(bench.tools.limits, 'evict', server.answers ?? join(server.spool, user));
       const before = cpuTime(server.pid);
       const { ms, octets } = await next(`all RETR ${depth} ${bench.mostMs}`);
       const used = cpuTime(server.pid) - before;
@@ -78,7 +86,7 @@ async function startSendfile({ site, tools }, mailbox) {
   writeAnswers(mailbox, answers, index);
   const child = spawn(tools.limits, ['sendfile', answers, index], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = await once(createInterface({ input: child.stdout }), 'line');
-  return { name: LIMIT, child, pid: child.pid, port: Number(/:(\d+)$/.exec(line)[1]) };
+  return { name: LIMIT, answers, child, pid: child.pid, port: Number(/:(\d+)$/.exec(line)[1]) };
 }
 
 /** The replies to RETR as they go over the wire, and where each ends. */
