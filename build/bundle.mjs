@@ -28,6 +28,18 @@ function contents({ moduleIds }) {
   return `// Made by build/bundle.mjs of ${own.join(', ') || 'nothing of ours'}`;
 }
 
+/**
+ * What is loaded at one time is one file: each of these modules with all it imports that is in no file above.
+ * Without koffi, `host` must load and `native` cannot.
+ */
+const FILES = {
+  greeting: ['lib/cli/inetd.ts'],
+  session: ['lib/cli/one-client.ts'],
+  host: ['lib/host/ids.ts', 'lib/host/hashing-gate.ts'],
+  native: ['lib/host/linux.ts'],
+  maildrop: ['lib/maildrop/open.ts'],
+};
+
 const bundle = await rolldown({
   input: resolve(ROOT, 'bin/mbox-pop3d.ts'),
   platform: 'node',
@@ -39,6 +51,12 @@ await bundle.write({
   format: 'cjs',
   entryFileNames: '[name].js',
   chunkFileNames: '[name].js',
+  codeSplitting: {
+    groups: Object.entries(FILES).map(([name, modules]) => ({
+      name,
+      test: id => modules.includes(relative(ROOT, id)),
+    })),
+  },
   banner: contents,
 });
 await bundle.close();

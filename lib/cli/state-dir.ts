@@ -92,6 +92,21 @@ export function syncEntry(dir: string): void {
 }
 
 /**
+ * The directories of a process for one connection. As root it becomes its client's user later.
+ * @throws UsageError as below
+ */
+export function ownDirectories(dirs: { readonly stateDir: string; readonly runtimeDir: string }): void {
+  const owner = { uid: process.geteuid?.() ?? -1, gid: process.getegid?.() ?? -1 };
+  const root = owner.uid === 0;
+  const model = root ? 'per-user' : 'shared';
+  refuseOtherModel(dirs.stateDir, model);
+  // Users reach their own directory in STATE through it, and see nothing else.
+  ownDirectory(dirs.stateDir, owner, root ? 0o711 : 0o700);
+  ownDirectory(dirs.runtimeDir, owner, 0o700);
+  claimModel(dirs.stateDir, model);
+}
+
+/**
  * Looks before anything else does: the other model owns its directories otherwise, and advice to change
  * that would be bad advice.
  * @throws UsageError EX_CONFIG when the directory has been used by the other model

@@ -107,8 +107,6 @@ export interface Host {
   limitReceived(fd: number, octets: number): void;
   /** Another descriptor of the same open file, which programs we start do not get. */
   duplicateDescriptor(fd: number): number;
-  /** dup2(2): `to` becomes another descriptor of the open file of `from`, and stays open over exec. */
-  replaceDescriptor(from: number, to: number): void;
   /**
    * openlog(3) with facility mail and our pid, and connects at once, so that `syslog` works without the
    * right to open files. Without a syslog daemon nothing is written anywhere, and nothing fails.

@@ -1,7 +1,7 @@
 /**
- * What Node.js does not tell of a descriptor: what the ones are that a process is born with, putting
- * another file in their place, and how far the other end of a connection has come. Numbers are those of
- * asm-generic/socket.h and linux/tcp.h, for the platforms of libc.ts, which are all little-endian.
+ * What Node.js does not tell of a descriptor: what the ones are that a process is born with, and how far the
+ * other end of a connection has come. Numbers are those of asm-generic/socket.h and linux/tcp.h, for the
+ * platforms of libc.ts, which are all little-endian.
  */
 import koffi from 'koffi';
 import type { Acknowledged, SocketKind } from './host.js';
@@ -36,7 +36,6 @@ const setsockopt = libc.func('setsockopt', 'int', ['int', 'int', 'int', 'void *'
   length: number,
 ) => number;
 const fcntl = libc.func('fcntl', 'int', ['int', 'int', '...']);
-const dup2 = libc.func('dup2', 'int', ['int', 'int']) as (from: number, to: number) => number;
 
 /** The contract is `Host.socketKind`. */
 export function socketKind(fd: number): SocketKind {
@@ -83,11 +82,6 @@ export function duplicateDescriptor(fd: number): number {
   const duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 'int', FIRST_FREE);
   if (duplicate === -1) throw systemError('fcntl', koffi.errno());
   return duplicate;
-}
-
-/** The contract is `Host.replaceDescriptor`. */
-export function replaceDescriptor(from: number, to: number): void {
-  if (dup2(from, to) === -1) throw systemError('dup2', koffi.errno());
 }
 
 /** An integer option of SOL_SOCKET, or undefined when `fd` is not an open socket. */

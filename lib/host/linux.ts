@@ -23,13 +23,7 @@ import {
   systemError,
 } from './libc.js';
 import { crypt, loadCrypt } from './linux-crypt.js';
-import {
-  acknowledged,
-  duplicateDescriptor,
-  limitReceived,
-  replaceDescriptor,
-  socketKind,
-} from './linux-descriptors.js';
+import { acknowledged, duplicateDescriptor, limitReceived, socketKind } from './linux-descriptors.js';
 import { becomeMailUser, makeUndumpable, withGroup } from './linux-ids.js';
 import { notify } from './linux-notify.js';
 import { openSyslog, syslog } from './linux-syslog.js';
@@ -71,7 +65,6 @@ export const linuxHost: Host = {
   acknowledged,
   limitReceived,
   duplicateDescriptor,
-  replaceDescriptor,
   openSyslog,
   syslog,
   notify,

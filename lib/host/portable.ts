@@ -95,7 +95,6 @@ export function createPortableHost(): Host {
     limitReceived: () => {},
     becomeUndumpable: () => {},
     duplicateDescriptor: () => needsNative('duplicating a descriptor'),
-    replaceDescriptor: () => needsNative('replacing a descriptor'),
     openSyslog: () => needsNative('syslog'),
     syslog: () => needsNative('syslog'),
     notify: () => needsNative('notifying the service manager'),

@@ -4,7 +4,10 @@
  * Invariant: there is a `<` in the greeting only when APOP works; no two timestamps are alike, and
  * none can be foreseen.
  */
-import { ok, type Reply } from '../pop3/reply.js';
+import { writeSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { errnoOf } from '../errors.js';
+import { ok, type Reply, statusLine } from '../pop3/reply.js';
 import type { SessionSettings } from './session-services.js';
 
 export interface Greeting {
@@ -16,6 +19,25 @@ export interface Greeting {
 export function greet({ hostname, apop }: Pick<SessionSettings, 'hostname' | 'apop'>): Greeting {
   const timestamp = apop ? stamp(hostname) : undefined;
   return { timestamp, reply: ok(`mbox-pop3d at ${safe(hostname)} ready${timestamp ? ` ${timestamp}` : ''}`) };
+}
+
+/**
+ * Says the greeting, one without APOP, before the session is there that will serve the client.
+ * @returns false when the client is gone: then the session finds that out
+ */
+export function greetAtOnce(
+  client: { readonly fd: number; readonly socket: Socket },
+  hostname: string,
+): boolean {
+  const line = statusLine(greet({ hostname, apop: false }).reply);
+  try {
+    const written = writeSync(client.fd, line, null, 'latin1');
+    if (written < line.length) client.socket.write(line.slice(written), 'latin1');
+    return true;
+  } catch (error) {
+    if (['EAGAIN', 'EPIPE', 'ECONNRESET'].includes(errnoOf(error) ?? '')) return false;
+    throw error;
+  }
 }
 
 /** A timestamp for APOP or CRAM-MD5, angle brackets included. RFC 1939 §7 (APOP), RFC 2195 §2. */

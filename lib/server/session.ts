@@ -50,6 +50,8 @@ export interface ServeOptions {
   readonly signal?: AbortSignal;
   /** What there is of TLS; without it there is none. */
   readonly tls?: TlsOffer | undefined;
+  /** The greeting, one without APOP, was said already. */
+  readonly greeted?: boolean;
   /** Takes what a client can have us write without a login, as often as it likes. Default: the log. */
   readonly strangers?: Log;
 }
@@ -99,6 +101,7 @@ class Session {
   private readonly wire: Wire;
   private readonly greeting: Greeting;
   private readonly tls: TlsOffer | undefined;
+  private readonly greeted: boolean;
   private state: Authorization | Transaction;
   private account: Account | undefined;
   /** Ours to release from the moment it is open. */
@@ -120,9 +123,10 @@ class Session {
     private readonly connection: Connection,
     private readonly peer: Peer,
     private readonly services: SessionServices,
-    { tls, strangers }: ServeOptions,
+    { tls, strangers, greeted = false }: ServeOptions,
   ) {
     this.tls = tls;
+    this.greeted = greeted;
     this.output = new Output(connection);
     this.log = new SessionLog(services.log, peer.address, strangers);
     this.greeting = greet(services.settings);
@@ -165,7 +169,7 @@ class Session {
   }
 
   private async greet(): Promise<Reason> {
-    await sendReply(this.wire, this.greeting.reply);
+    if (!this.greeted) await sendReply(this.wire, this.greeting.reply);
     return this.converse();
   }
 

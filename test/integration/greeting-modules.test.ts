@@ -1,8 +1,9 @@
 /**
- * What a client of inetd waits for: the modules that are loaded when the greeting goes out, by name. A new
- * one makes every connection slower, so it stands here or it is loaded later, by `import()`.
+ * What a client of inetd waits for, by name: the modules that are loaded when the greeting goes out, and those
+ * that are loaded before the first command. A new one makes every connection slower, so it stands here or it is
+ * loaded later, by `import()`.
  */
-import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { scratchDir } from '../support/mailbox.js';
@@ -12,19 +13,34 @@ import { IS_ROOT } from '../support/program.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 
-const OURS = [
+/** For the greeting. */
+const FIRST = [
   'bin/mbox-pop3d',
-  'lib/cli/authenticator',
   'lib/cli/flags',
   'lib/cli/inetd',
-  'lib/cli/per-user',
-  'lib/cli/service-user',
-  'lib/cli/spool-group',
   'lib/cli/state-dir',
   'lib/cli/stderr-log',
   'lib/cli/tls',
   'lib/config',
   'lib/errors',
+  'lib/host/load',
+  'lib/log',
+  'lib/maildrop/lock-methods',
+  'lib/networks',
+  'lib/pop3/mechanisms',
+  'lib/pop3/reply',
+  'lib/server/given',
+  'lib/server/greeting',
+  'lib/server/received',
+];
+
+/** For the session, while the greeting travels. */
+const THEN = [
+  'lib/cli/authenticator',
+  'lib/cli/one-client',
+  'lib/cli/per-user',
+  'lib/cli/service-user',
+  'lib/cli/spool-group',
   'lib/host/hashing-gate',
   'lib/host/ids',
   'lib/host/libc',
@@ -34,18 +50,12 @@ const OURS = [
   'lib/host/linux-ids',
   'lib/host/linux-notify',
   'lib/host/linux-syslog',
-  'lib/host/load',
-  'lib/log',
-  'lib/maildrop/lock-methods',
-  'lib/networks',
   'lib/pop3/arguments',
   'lib/pop3/auth',
   'lib/pop3/authorization',
   'lib/pop3/capabilities',
   'lib/pop3/command',
-  'lib/pop3/mechanisms',
   'lib/pop3/multiline',
-  'lib/pop3/reply',
   'lib/pop3/request',
   'lib/pop3/sasl',
   'lib/pop3/sasl-cram-md5',
@@ -54,13 +64,10 @@ const OURS = [
   'lib/pop3/sasl-scram-messages',
   'lib/pop3/transaction',
   'lib/server/connection',
-  'lib/server/given',
-  'lib/server/greeting',
   'lib/server/limits',
   'lib/server/login',
   'lib/server/output',
   'lib/server/peer',
-  'lib/server/received',
   'lib/server/sasl',
   'lib/server/send',
   'lib/server/session',
@@ -71,6 +78,15 @@ const OURS = [
   'lib/services',
 ];
 
+/** Writes down what is loaded when the greeting is written. */
+const WITNESS = `
+const fs = require('node:fs');
+const { writeSync } = fs;
+fs.writeSync = (fd, ...rest) => {
+  if (fd === 0) fs.writeFileSync(process.env.WITNESS, JSON.stringify(Object.keys(require.cache)));
+  return writeSync(fd, ...rest);
+};`;
+
 test('one connection: these modules, koffi, and nothing else before the login', async () => {
   const root = scratchDir();
   chmodSync(root, 0o755);
@@ -78,19 +94,29 @@ test('one connection: these modules, koffi, and nothing else before the login', 
   for (const name of ['coverage', 'spool']) mkdirSync(join(root, name));
   // Where there is an account for it, the process parses, and so ends here, as that.
   chmodSync(coverage, 0o1777);
+  const [witness, atGreeting] = [join(root, 'witness.cjs'), join(root, 'at-greeting')];
+  writeFileSync(witness, WITNESS);
   const flags = ['--spool', join(root, 'spool'), '--state-dir', join(root, 'state')];
-  const door = await Nowait.start([process.execPath, join(ROOT, 'dist/bin/mbox-pop3d.js'), ...flags], {
-    env: { NODE_V8_COVERAGE: coverage },
+  const program = ['--require', witness, join(ROOT, 'dist/bin/mbox-pop3d.js')];
+  const door = await Nowait.start([process.execPath, ...program, ...flags], {
+    env: { NODE_V8_COVERAGE: coverage, WITNESS: atGreeting },
   });
   const client = await Pop3Client.greeted(door.port);
   await client.ok('QUIT');
   expect(await client.rest()).toBe('');
   expect(await door.exits()).toEqual([0]);
 
+  const first: string[] = JSON.parse(readFileSync(atGreeting, 'utf8'));
+  expect(
+    first
+      .filter(file => file !== witness)
+      .flatMap(modulesOf)
+      .sort(),
+  ).toEqual(FIRST);
   const loaded = modulesIn(coverage);
   const dist = new URL('dist/', `file://${ROOT}`).href;
-  const ours = loaded.filter(url => url.startsWith(dist)).flatMap(modulesOf);
-  expect(ours.sort()).toEqual(OURS);
+  const ours = loaded.filter(url => url.startsWith(dist)).map(url => new URL(url).pathname);
+  expect(ours.flatMap(modulesOf).sort()).toEqual([...FIRST, ...THEN].sort());
   const packages = loaded.filter(url => url.includes('/node_modules/'));
   expect(new Set(packages.map(packageOf))).toEqual(
     new Set(['koffi', expect.stringMatching(/^@koromix\/koffi-/)]),
@@ -111,10 +137,9 @@ function modulesIn(coverage: string): string[] {
 }
 
 /** Of a file of the bundle: the modules it was made of, as it says itself. */
-function modulesOf(url: string): string[] {
-  const [, list = ''] =
-    /^\/\/ Made by build\/bundle.mjs of (.*)$/m.exec(readFileSync(new URL(url), 'utf8')) ?? [];
-  expect(list, url).not.toBe('');
+function modulesOf(file: string): string[] {
+  const [, list = ''] = /^\/\/ Made by build\/bundle.mjs of (.*)$/m.exec(readFileSync(file, 'utf8')) ?? [];
+  expect(list, file).not.toBe('');
   return [...list.matchAll(/(\S+)\.ts/g)].map(match => match[1]!);
 }
 
