@@ -1,131 +1,109 @@
 /**
- * What a client of inetd waits for: the time from starting the process to its greeting, beside bare Node.js,
- * and what a compile cache or a bundle would save. All variants take turns, so that a busy machine is busy
- * for all of them; the medians are compared.
+ * What a client waits for when a process is started for its connection: the time from starting it to its greeting,
+ * and to the answer to its login, beside bare Node.js; the same for `deliver`, which a mail server starts for
+ * each message. Then what is left of it where one process serves all: inetd `wait` and systemd's
+ * `Accept=no`, beside the daemon.
+ *
+ * All variants take turns, so that a busy machine is busy for all of them, and medians are compared: of the time
+ * that passed, and of the processor's time, which tells more on a busy machine.
  *
  * usage: node bench/startup.mjs [--smoke] [ROUNDS] [VERSION...]   (after npm run build; versions through npx)
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openDoors } from './startup/doors.mjs';
+import { toEnd, toGreeting, toLogin } from './startup/processes.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const PROGRAM = join(ROOT, 'dist/bin/mbox-pop3d.js');
+const KOFFI = JSON.stringify(join(ROOT, 'node_modules/koffi'));
 const args = process.argv.slice(2);
 const smoke = args.includes('--smoke');
 const [rounds = smoke ? '2' : '25', ...versions] = args.filter(arg => arg !== '--smoke');
 if (versions.length === 0 && !smoke) versions.push('20', '22', '24', '26');
 
 const scratch = mkdtempSync(join(tmpdir(), 'mbox-pop3d-bench-'));
-// Below the repository, so that the bundle finds koffi.
-const bundles = join(ROOT, 'node_modules/.bench-startup');
+const [spool, users, state] = ['spool', 'users', 'state'].map(name => join(scratch, name));
+const places = [`--spool=${spool}`, `--users=${users}`];
 try {
   await main();
 } finally {
-  for (const dir of [scratch, bundles]) rmSync(dir, { recursive: true, force: true });
+  rmSync(scratch, { recursive: true, force: true });
 }
 
 async function main() {
-  mkdirSync(join(scratch, 'spool'));
-  writeFileSync(join(scratch, 'users'), '');
-  const bundle = smoke ? undefined : makeBundle();
+  execFileSync('chmod', ['0711', scratch]);
+  mkdirSync(spool);
+  execFileSync('chmod', ['1777', spool]);
+  writeFileSync(users, 'bench:{PLAIN}secret:65534:65534\n', { mode: 0o600 });
   const nodes = versions.length === 0 ? [process.execPath] : versions.map(findNode);
-  console.log('| Node.js | variant | median ms | least ms | beside bare |\n|---|---|---:|---:|---:|');
-  for (const node of nodes) {
-    const version = execFileSync(node, ['-v'], { encoding: 'utf8' }).trim();
-    const variants = variantsFor(version, bundle);
-    for (const { run } of variants) await run(node); // Fills the caches: of files, and of compiled code.
-    const times = variants.map(() => []);
-    for (let round = 0; round < Number(rounds); round++) {
-      for (const [i, { run }] of variants.entries()) times[i].push(await run(node));
-    }
-    const bare = median(times[0]);
-    for (const [i, { name }] of variants.entries()) {
-      const middle = median(times[i]);
-      const cells = [
-        version,
-        name,
-        middle.toFixed(0),
-        Math.min(...times[i]).toFixed(0),
-        (middle / bare).toFixed(2),
-      ];
-      console.log(`| ${cells.join(' | ')} |`);
-    }
+  console.log('| Node.js | to the | median ms | least ms | : bare | CPU ms | : bare |');
+  console.log('|---|---|---:|---:|---:|---:|---:|');
+  for (const node of nodes) await onNode(node);
+  console.log('\n| Node.js | one process for all | first greeting ms | later ones, median ms | : daemon |');
+  console.log('|---|---|---:|---:|---:|');
+  for (const node of nodes) await forAll(node);
+}
+
+async function onNode(node) {
+  const version = versionOf(node);
+  const variants = variantsFor(version);
+  for (const { run } of variants) await run(node); // Fills the caches: of files, and of compiled code.
+  const samples = variants.map(() => []);
+  for (let round = 0; round < Number(rounds); round++) {
+    for (const [i, { run }] of variants.entries()) samples[i].push(await run(node));
+  }
+  const medians = samples.map(all => ({ ms: median(all.map(s => s.ms)), cpu: median(all.map(s => s.cpu)) }));
+  for (const [i, { name }] of variants.entries()) {
+    const { ms, cpu } = medians[i];
+    const least = Math.min(...samples[i].map(sample => sample.ms));
+    const beside = [(ms / medians[0].ms).toFixed(2), (cpu / medians[0].cpu).toFixed(2)];
+    const cells = [ms.toFixed(1), least.toFixed(1), beside[0], cpu.toFixed(1), beside[1]];
+    console.log(`| ${[version, name, ...cells].join(' | ')} |`);
   }
 }
 
-function variantsFor(version, bundle) {
+/** The first is what the others are compared with. */
+function variantsFor(version) {
+  const perConnection = [PROGRAM, ...places, `--state-dir=${state}`];
+  const deliver = [PROGRAM, 'deliver', 'bench', ...places, `--state-dir=${join(scratch, 'of-deliver')}`];
   // NODE_COMPILE_CACHE came with 22.1.
   const caches = Number(version.slice(1).split('.')[0]) >= 22;
-  const cache = name => ({ NODE_COMPILE_CACHE: join(scratch, `${version}-${name}`) });
+  const cache = { NODE_COMPILE_CACHE: join(scratch, version) };
   return [
-    { name: 'bare: `node -e 0`', run: node => timeToExit(node, ['-e', '0']) },
-    {
-      name: 'koffi alone',
-      run: node => timeToExit(node, ['-e', `require(${JSON.stringify(join(ROOT, 'node_modules/koffi'))})`]),
-    },
-    { name: 'greeting', run: node => timeToGreeting(node, PROGRAM) },
-    caches && { name: 'greeting, compile cache', run: node => timeToGreeting(node, PROGRAM, cache('files')) },
-    bundle && { name: 'greeting, bundle', run: node => timeToGreeting(node, bundle) },
-    caches &&
-      bundle && {
-        name: 'greeting, bundle, compile cache',
-        run: node => timeToGreeting(node, bundle, cache('bundle')),
-      },
+    { name: 'end of `node -e 0`', run: node => toEnd(node, ['-e', '0']) },
+    { name: "end of `require('net')`", run: node => toEnd(node, ['-e', "require('net')"]) },
+    { name: "end of `require('koffi')`", run: node => toEnd(node, ['-e', `require(${KOFFI})`]) },
+    { name: 'greeting', run: node => toGreeting(node, perConnection) },
+    caches && { name: 'greeting, compile cache', run: node => toGreeting(node, perConnection, cache) },
+    { name: 'answer to the login', run: node => toLogin(node, perConnection) },
+    { name: 'end of `deliver`', run: node => toEnd(node, deliver, 'Subject: hello\n\nWorld.\n') },
   ].filter(variant => typeof variant === 'object');
 }
 
-/** Milliseconds. */
-async function timeToExit(node, argv) {
-  const began = performance.now();
-  const child = spawn(node, argv, { stdio: 'ignore', env: {} });
-  const [code] = await once(child, 'exit');
-  if (code !== 0) throw new Error(`${node} ${argv.join(' ')}: exit ${code}`);
-  return performance.now() - began;
+async function forAll(node) {
+  const version = versionOf(node);
+  const user = process.geteuid() === 0 ? ['--user=nobody', '--group=nogroup'] : [];
+  const doors = await openDoors(node, PROGRAM, [...places, ...user], scratch);
+  try {
+    const later = doors.map(() => []);
+    for (let n = 0; n < Number(rounds) * 8; n++) {
+      for (const [i, door] of doors.entries()) later[i].push(await door.greeting());
+    }
+    for (const [i, { name, first }] of doors.entries()) {
+      const ms = median(later[i]);
+      const cells = [first.toFixed(1), ms.toFixed(2), (ms / median(later[0])).toFixed(2)];
+      console.log(`| ${[version, name, ...cells].join(' | ')} |`);
+    }
+  } finally {
+    for (const door of doors) await door.close();
+  }
 }
 
-/** Milliseconds from starting the process for a connection that is there already, as inetd does. */
-async function timeToGreeting(node, program, env = {}) {
-  const server = createServer({ pauseOnConnect: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = connect(server.address().port, '127.0.0.1');
-  const [socket] = await once(server, 'connection');
-  const flags = [`--spool=${scratch}/spool`, `--users=${scratch}/users`, `--state-dir=${scratch}/state`];
-  const began = performance.now();
-  const child = spawn(node, [program, ...flags], { stdio: [socket, socket, socket], env });
-  const exited = once(child, 'exit');
-  socket.destroy();
-  const [greeting] = await once(client, 'data');
-  const took = performance.now() - began;
-  if (!String(greeting).startsWith('+OK ')) throw new Error(`greeted by ${greeting}`);
-  client.resume().end('QUIT\r\n');
-  await exited;
-  server.close();
-  return took;
-}
-
-/** @returns the path of the program as one file for the greeting and others for what comes later */
-function makeBundle() {
-  const require =
-    "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
-  const esbuild = [
-    '--bundle',
-    '--platform=node',
-    '--format=esm',
-    '--splitting',
-    '--minify',
-    '--external:koffi',
-  ];
-  const out = [`--outdir=${bundles}`, '--out-extension:.js=.mjs', `--banner:js=${require}`];
-  execFileSync('npx', ['-y', 'esbuild', PROGRAM, ...esbuild, ...out, '--log-level=error'], {
-    stdio: 'inherit',
-    cwd: ROOT,
-  });
-  return join(bundles, 'mbox-pop3d.mjs');
+function versionOf(node) {
+  return execFileSync(node, ['-v'], { encoding: 'utf8' }).trim();
 }
 
 function findNode(version) {
