@@ -57,6 +57,8 @@ async function greeted(host: ScratchHost) {
 testAsRoot([], 'ids, groups and capabilities before and after the login', async () => {
   const host = await ScratchHost.create();
   const { client, pid } = await greeted(host);
+  // The greeting is said before the process has begun to listen.
+  await client.ok('USER alice');
   const [before, ...unlike] = status(pid);
   expect(unlike).toEqual([]);
   expect(before).toMatchObject({

@@ -71,12 +71,13 @@ function showProcesses(when) {
 }
 
 console.log(`S: ${(await until('\r\n')).trimEnd()}`);
-showProcesses('before');
 if (tls === 'stls' && (await ask('STLS'))) {
   socket.removeAllListeners();
   secure();
 }
 await ask(`USER ${user}`);
+// Not at the greeting: that is said before the process has begun to listen.
+showProcesses('before');
 if (await ask(`PASS ${password}`)) {
   showProcesses('after');
   if (await ask('RETR 1')) console.log((await until('\r\n.\r\n')).replaceAll('\r', ''));
