@@ -87,6 +87,8 @@ export class Dotlock {
         retries: 0,
         fs: this.#adapter(),
         onCompromised: error => {
+          // The package may still have been looking at it when it was given back.
+          if (this.#release === undefined && this.#own === undefined) return;
           this.#release = undefined;
           // Nobody refreshes it from now on: if it is still there, it would only be in everybody's way. That it
           // cannot be removed says no more than that it is lost.

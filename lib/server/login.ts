@@ -29,12 +29,16 @@ export async function attemptLogin(
 ): Promise<LoggedIn> {
   const user = Buffer.from(credentials.user).toString();
   const { method } = credentials;
-  const attempt = await services.throttle.begin(peer.address, credentials.user);
+  const login = 'password' in credentials ? { password: credentials.password, peer } : undefined;
+  let began = performance.now();
+  const attempt = await services.throttle.begin(peer.address, credentials.user, login);
   try {
     if (attempt === undefined) throw tooMany();
-    if (attempt.wait > 0) await connection.pause(attempt.wait);
-    const began = performance.now();
-    const verdict = await check(services, credentials, peer);
+    if (attempt.wait > 0) {
+      await connection.pause(attempt.wait);
+      began = performance.now();
+    }
+    const verdict = await (attempt.verdict ?? check(services, credentials, peer));
     if ('refused' in verdict) {
       // Before the wait, so that what reads the log (fail2ban) is not slower than the client; and also when the
       // client has left: where backends are slow to say no, a guesser need not wait for it.

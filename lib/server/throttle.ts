@@ -9,6 +9,7 @@
  * Unknown users are counted like any other. Memory is bounded.
  */
 import { networkOf } from '../networks.js';
+import type { Peer, ProofVerdict } from '../pop3/ports.js';
 import type { MaybeLater } from './limits.js';
 
 export interface ThrottleSettings {
@@ -21,16 +22,28 @@ export interface ThrottleSettings {
 /** An attempt that may go on after `wait` milliseconds. One of its ends must be called. */
 export interface Attempt {
   readonly wait: number;
+  /** What was found of the password already, where whoever counts also checks, and there is nothing to wait for. */
+  readonly verdict?: Promise<ProofVerdict> | undefined;
   failed(): void;
   succeeded(): void;
   /** It told nothing: the client left before anything was checked, or a backend is down. */
   abandoned(): void;
 }
 
+/** By USER and PASS, or a mechanism that sends the password. */
+export interface PasswordLogin {
+  readonly password: Uint8Array;
+  readonly peer: Peer;
+}
+
 /** What a login asks before anything is checked. */
 export interface Attempts {
-  /** Begins an attempt. @returns undefined when too many from this address are waiting already */
-  begin(address: string, user: Uint8Array): MaybeLater<Attempt | undefined>;
+  /**
+   * Begins an attempt.
+   * @param login what will be checked, if it is a password
+   * @returns undefined when too many from this address are waiting already
+   */
+  begin(address: string, user: Uint8Array, login?: PasswordLogin): MaybeLater<Attempt | undefined>;
 }
 
 /** Failures that cost nothing: by a hand that slips, a client that tries its methods one after the other. */

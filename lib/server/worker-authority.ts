@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream';
 import type { Authenticator, Peer, Proof, ScramMethod } from '../pop3/ports.js';
 import type { ConnectionLimits, KeyedLimit, LocalPlace } from './limits.js';
 import type { Attempt, Throttle } from './throttle.js';
-import { type Answer, Channel } from './worker-channel.js';
+import { type Answer, Channel, writeError } from './worker-channel.js';
 import { BadMessage, countOf, type Head, textOf } from './worker-frames.js';
 
 /** More than any worker has to say at once: an exchange of SASL is at most 16 KiB long. */
@@ -79,10 +79,8 @@ export class WorkerAuthority {
         const leave = shared.users.enter(textOf(head, 'user'));
         return { head: leave ? { place: this.#users.keep(leave) } : {} };
       }
-      case 'begin': {
-        const attempt = shared.throttle.begin(textOf(head, 'address'), octets);
-        return { head: attempt ? { attempt: this.#attempts.keep(attempt), wait: attempt.wait } : {} };
-      }
+      case 'begin':
+        return this.#begin(head, octets);
       case 'password':
         return this.#checkPassword(head, octets);
       case 'proof':
@@ -113,6 +111,21 @@ export class WorkerAuthority {
       default:
         this.events.heard(name);
     }
+  }
+
+  /** Begins an attempt; a password that comes with it is checked at once if the attempt need not wait. */
+  #begin(head: Head, octets: Buffer): Answer | Promise<Answer> {
+    const [user, password] = split(octets, countOf(head, 'length'));
+    const begun = this.shared.throttle.begin(textOf(head, 'address'), user);
+    if (begun === undefined) return { head: {} };
+    const { wait } = begun;
+    const attempt = this.#attempts.keep(begun);
+    if (wait > 0 || head.port === undefined) return { head: { attempt, wait } };
+    const checked = this.shared.authenticator.checkPassword(user, password, peerOf(head));
+    return checked.then(
+      verdict => ({ head: { attempt, wait, verdict } }),
+      (error: unknown) => ({ head: { attempt, wait, trouble: writeError(error) } }),
+    );
   }
 
   async #checkPassword(head: Head, octets: Buffer): Promise<Answer> {

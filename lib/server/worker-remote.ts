@@ -15,12 +15,14 @@ import type {
   Verdict,
 } from '../pop3/ports.js';
 import type { Admission, KeyedPlaces, Place } from './limits.js';
-import type { Attempt, Attempts } from './throttle.js';
-import type { Channel } from './worker-channel.js';
+import type { Attempt, Attempts, PasswordLogin } from './throttle.js';
+import { type Channel, readError } from './worker-channel.js';
 import { countOf, type Head } from './worker-frames.js';
 
 /** Milliseconds for which the methods worth being offered are not asked for again. */
 const PROVABLE_FOR = 1000;
+
+const NOTHING = new Uint8Array();
 
 /** Once the supervisor is gone nobody is served any more. */
 const STOPPING = 'the server is being stopped';
@@ -88,8 +90,14 @@ export class RemoteThrottle implements Attempts {
   constructor(private readonly channel: Channel) {}
 
   /** @throws Unavailable */
-  async begin(address: string, user: Uint8Array): Promise<Attempt | undefined> {
-    const { head } = await this.channel.call('begin', { address }, user);
+  async begin(address: string, user: Uint8Array, login?: PasswordLogin): Promise<Attempt | undefined> {
+    const octets = Buffer.concat([user, login?.password ?? NOTHING]);
+    const { head } = await this.channel.call(
+      'begin',
+      { address, ...login?.peer, length: user.length },
+      octets,
+    );
+    octets.fill(0);
     const { attempt } = head;
     if (attempt === undefined) return undefined;
     let over = false;
@@ -99,6 +107,7 @@ export class RemoteThrottle implements Attempts {
     };
     return {
       wait: countOf({ wait: Math.ceil(Number(head.wait)) }, 'wait'),
+      verdict: verdictIn(head),
       failed: end('failed'),
       succeeded: end('succeeded'),
       abandoned: end('abandoned'),
@@ -163,6 +172,12 @@ export class RemoteAuthenticator implements Authenticator {
     const { head, octets } = await this.channel.call('scram', { ...peer, method }, user);
     return { salt: Buffer.from(octets), iterations: countOf(head, 'iterations') };
   }
+}
+
+/** What the supervisor has found already, if anything. */
+function verdictIn({ verdict, trouble }: Head): Promise<Verdict> | undefined {
+  if (verdict !== undefined) return Promise.resolve(verdictOf(verdict as Head));
+  return trouble === undefined ? undefined : Promise.reject(readError(trouble as Head));
 }
 
 function verdictOf({ account, refused }: Head): Verdict {

@@ -133,6 +133,23 @@ test('attempts: one throttle for all', async () => {
   expect(await throttle.begin('192.0.2.1', octets('bob'))).toBeUndefined();
 });
 
+test('a password that comes with an attempt is checked at once, but not before a wait', async () => {
+  const { worker, asked } = world();
+  const throttle = new RemoteThrottle(worker);
+  const login = { password: octets('pass'), peer: PEER };
+  for (let i = 0; i < 3; i++) {
+    const attempt = await throttle.begin(PEER.address, octets('bob'), login);
+    expect(await attempt?.verdict).toEqual({ account: { user: 'alice', uid: 1000 } });
+    attempt!.failed();
+  }
+  const waits = await throttle.begin(PEER.address, octets('bob'), login);
+  expect([waits?.wait, waits?.verdict]).toEqual([1000, undefined]);
+  expect(asked).toEqual(Array(3).fill('bob pass 192.0.2.1 1234 undefined'));
+  const down = world({ checkPassword: async () => Promise.reject(new Unavailable('SYS/TEMP', 'down')) });
+  const failed = await new RemoteThrottle(down.worker).begin(PEER.address, octets('bob'), login);
+  await expect(failed?.verdict).rejects.toMatchObject({ code: 'SYS/TEMP', message: 'down' });
+});
+
 test('passwords: any octets arrive, verdicts and errors come back, and nothing of them stays', async () => {
   const { worker, asked } = world();
   const remote = new RemoteAuthenticator(worker);
