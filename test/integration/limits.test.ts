@@ -84,3 +84,16 @@ test('a hundred that leave at once, each in its own way, leave no trace', async 
   await vi.waitFor(() => expect(tcp.connections).toBe(0), PATIENCE);
   expect(world.logged.filter(line => !line.startsWith('debug'))).toEqual([]);
 });
+
+test('before the server serves: no more wait than it will take', async () => {
+  const { services, logged } = new MemoryWorld();
+  const tcp = new TcpServer({ services, log: services.log, maxConnections: 3, maxConnectionsPerAddress: 9 });
+  onTestFinished(() => tcp.close(0));
+  const [bound] = await tcp.listen([{ host: '127.0.0.1', port: 0 }]);
+  const early = await Promise.all(Array.from({ length: 3 }, () => Pop3Client.connect(bound!.port)));
+  const late = await Pop3Client.connect(bound!.port);
+  expect(await late.rest()).toBe('-ERR [SYS/TEMP] too many connections, try again later\r\n');
+  tcp.start();
+  for (const client of early) expect(await client.line()).toMatch(GREETING);
+  expect(logged).toEqual([expect.stringMatching(/^warn 127\.0\.0\.1 refused reason="too many/)]);
+});
