@@ -13,6 +13,9 @@ import { changeBetween } from './mailbox-file.js';
 import { ReadAhead } from './read-ahead.js';
 import { hasHeaderOf, READ_CHUNK, type Snapshot } from './snapshot.js';
 
+/** How often to look whether the locks are still ours while octets go out that were read under them, in ms. */
+const LOOK_EVERY = 10;
+
 /** What is wanted of a message. */
 export interface Wanted {
   /** Offsets in the mailbox file. */
@@ -28,6 +31,8 @@ export interface Wanted {
 export class CheckedOctets {
   readonly ahead: ReadAhead;
   #yielded = false;
+  /** Until when a look at the locks is good enough, on the clock of `performance`. */
+  #lookIsGood = 0;
   #last = 0;
 
   /**
@@ -42,10 +47,16 @@ export class CheckedOctets {
     this.ahead = new ReadAhead(snapshot.access.file, blocks);
   }
 
-  /** Whether the locks were held all the time until now. */
+  /** Whether the locks were held all the time until now: what was read before is as indexed. */
   get held(): boolean {
     if (!this.#yielded && !this.snapshot.access.held) this.#yielded = true;
+    this.#lookIsGood = this.#yielded ? 0 : performance.now() + LOOK_EVERY;
     return !this.#yielded;
+  }
+
+  /** The same a moment ago: for what was read and found as indexed before. */
+  get heldLately(): boolean {
+    return performance.now() < this.#lookIsGood || this.held;
   }
 
   /** Octets of message `n`. One message is read at a time. */
@@ -105,7 +116,7 @@ export class MessageOctets {
     const loaded = this.#loaded;
     this.#loaded = undefined;
     if (loaded === 'cached') return this.file.ahead.cached(position, end);
-    return loaded ?? (this.file.held ? this.file.ahead.cached(position, end) : undefined);
+    return loaded ?? (this.file.heldLately ? this.file.ahead.cached(position, end) : undefined);
   }
 
   /** Sees to it that there are some. @throws Unavailable (fatal) when the snapshot is no longer true */

@@ -7,6 +7,7 @@
  * No text is ever built from octets the client sent.
  */
 import type { ResponseCode } from '../errors.js';
+import type { ScanListing } from './listing.js';
 import type { MessageReader } from './ports.js';
 
 /** Longest status line in octets, CRLF included. RFC 1939 §3. */
@@ -24,8 +25,10 @@ export interface Reply {
   readonly ok: boolean;
   readonly text: string;
   readonly code?: ResponseCode;
-  /** The lines after the status line, without CRLF; none begins with a dot. */
+  /** The lines after the status line, without CRLF; a few, and none begins with a dot. */
   readonly listing?: Iterable<string>;
+  /** A line for each message. */
+  readonly scan?: ScanListing;
   readonly content?: Content;
   /**
    * What happens once this is said; `update` is done before, and decides what is said. `tls`: the octets that
@@ -34,7 +37,7 @@ export interface Reply {
   readonly next?: 'transaction' | 'update' | 'close' | 'tls';
 }
 
-type Extras = Pick<Reply, 'listing' | 'content' | 'next'>;
+type Extras = Pick<Reply, 'listing' | 'scan' | 'content' | 'next'>;
 
 export function ok(text: string, extras: Extras = {}): Reply {
   return { ok: true, text, ...extras };

@@ -9,6 +9,7 @@ import { BadRequest } from '../errors.js';
 import { lineCount, messageNumber, optional, type Parser } from './arguments.js';
 import { type CapabilityContext, capa } from './capabilities.js';
 import { type Command, command, type Table } from './command.js';
+import { ScanListing } from './listing.js';
 import type { Maildrop } from './ports.js';
 import { count, ok, type Reply } from './reply.js';
 
@@ -61,13 +62,13 @@ function summary({ left, octets }: Transaction): string {
 }
 
 /** One line for each unmarked message, made as it is sent. */
-function* listing({ maildrop }: Transaction, of: (n: number) => string | number): Iterable<string> {
-  for (let n = 1; n <= maildrop.messages; n++) if (!maildrop.isMarked(n)) yield `${n} ${of(n)}`;
+function scan({ maildrop }: Transaction, of: (n: number) => string | number): ScanListing {
+  return new ScanListing(maildrop.messages, n => (maildrop.isMarked(n) ? undefined : of(n)));
 }
 
 function list(session: Transaction, n: number | undefined): Reply {
   const { maildrop } = session;
-  if (n === undefined) return ok(summary(session), { listing: listing(session, i => maildrop.octets(i)) });
+  if (n === undefined) return ok(summary(session), { scan: scan(session, i => maildrop.octets(i)) });
   mustExist(session, n);
   return ok(`${n} ${maildrop.octets(n)}`);
 }
@@ -80,7 +81,7 @@ async function uidl(session: Transaction, n: number | undefined): Promise<Reply>
     if (id === undefined) throw new Error(`no unique-id for message ${i} of ${session.maildrop.messages}`);
     return id;
   };
-  if (n === undefined) return ok(count(session.left, 'message'), { listing: listing(session, idOf) });
+  if (n === undefined) return ok(count(session.left, 'message'), { scan: scan(session, idOf) });
   return ok(`${n} ${idOf(n)}`);
 }
 

@@ -47,16 +47,16 @@ export class Output {
     this.add(text);
   }
 
-  /** Where the octets of a message may be put, `room` of them; they are there when `added` has said so. */
+  /** Where octets may be put, `room` of them; they are there when `added` has said so. */
   place(): Buffer {
     this.buffer ??= spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
     return this.buffer.subarray(this.used);
   }
 
-  /** The first `octets` at `place()` are to be sent: of a message, or its status line. */
-  added(octets: number): void {
+  /** The first `octets` at `place()` are to be sent. @param message whether they are of a message */
+  added(octets: number, message: boolean): void {
     this.used += octets;
-    this.message = true;
+    this.message ||= message;
   }
 
   /** Sends what is held. Resolves when it was accepted. @throws Disconnected */

@@ -6,14 +6,12 @@
  * connection already cut: no reader can take what it got for a whole message.
  */
 import { Disconnected } from '../errors.js';
+import type { ScanListing } from '../pop3/listing.js';
 import { LEAST_ROOM, Multiline } from '../pop3/multiline.js';
 import { type Content, MAX_STATUS, type Reply, statusLine } from '../pop3/reply.js';
 import type { Connection } from './connection.js';
 import { CAPACITY, type Output } from './output.js';
 import type { SessionLog } from './session-log.js';
-
-/** Characters of a listing made into one piece of output. */
-const BLOCK = 4096;
 
 export interface Wire {
   readonly connection: Connection;
@@ -31,11 +29,11 @@ export async function sendMessage(wire: Wire, reply: Reply, content: Content): P
   const status = place.write(statusLine(reply), 'latin1');
   // Nothing is said before this has worked.
   const first = await body.read(place.subarray(status));
-  output.added(status + first);
+  output.added(status + first, true);
   try {
     while (!body.done) {
       if (output.room < LEAST_ROOM) await output.flush();
-      output.added(await body.read(output.place()));
+      output.added(await body.read(output.place()), true);
     }
   } catch (error) {
     throw cut(wire, error, content.command);
@@ -52,19 +50,20 @@ function roomFor(octets: number): number {
 export async function sendReply(wire: Wire, reply: Reply): Promise<void> {
   const { output } = wire;
   await output.text(statusLine(reply));
-  if (!reply.listing) return;
-  let block = '';
+  if (reply.listing) await output.text([...reply.listing, '.'].map(line => `${line}\r\n`).join(''));
+  if (reply.scan) await sendScan(wire, reply.scan);
+}
+
+async function sendScan(wire: Wire, scan: ScanListing): Promise<void> {
+  const { output } = wire;
   try {
-    for (const line of reply.listing) {
-      block += `${line}\r\n`;
-      if (block.length < BLOCK) continue;
-      await output.text(block);
-      block = '';
+    while (!scan.done) {
+      if (output.room < LEAST_ROOM) await output.flush();
+      output.added(scan.read(output.place()), false);
     }
   } catch (error) {
     throw cut(wire, error, 'listing');
   }
-  await output.text(`${block}.\r\n`);
 }
 
 /** Ends the connection in the middle of a reply. */
