@@ -27,6 +27,7 @@ const FIRST = [
   'lib/log',
   'lib/maildrop/lock-methods',
   'lib/networks',
+  'lib/pop3/listing',
   'lib/pop3/mechanisms',
   'lib/pop3/reply',
   'lib/server/given',
