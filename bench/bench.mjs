@@ -19,7 +19,7 @@ import { retr } from './measures/retr.mjs';
 import { sessions } from './measures/sessions.mjs';
 import { update } from './measures/update.mjs';
 import { Running } from './running.mjs';
-import { findPeers } from './servers.mjs';
+import { findPeers, peerVersions } from './servers.mjs';
 import { Site } from './site.mjs';
 import { Table } from './table.mjs';
 
@@ -114,5 +114,6 @@ function mailboxes(rounds) {
 function machine() {
   const [{ model }] = cpus();
   const disk = execFileSync('stat', ['-f', '-c', '%T', site.root], { encoding: 'utf8' }).trim();
-  return `Node.js ${process.version}, Linux ${release()}, ${cpus().length} × ${model.trim()}, ${disk}.`;
+  const all = [`Node.js ${process.version}`, ...peerVersions(), `Linux ${release()}`];
+  return `${all.join(', ')}, ${cpus().length} × ${model.trim()}, ${disk}.`;
 }

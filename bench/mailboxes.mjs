@@ -26,7 +26,7 @@ export function writeMail(path, messages, seed = 1) {
   const [text, base64] = [textPool(random), base64Pool(random)];
   return write(path, messages, number => {
     const kind = random();
-    const attachment = kind < 0.06 ? 60_000 + random() * 320_000 : 0;
+    const attachment = kind < 0.0466 ? 60_000 + random() * 320_000 : 0;
     const words = kind > 0.75 ? 6_000 + random() * 28_000 : 400 + random() * 3_600;
     const parts = [Buffer.from(header(number, random)), slice(text, words, random)];
     if (attachment > 0) parts.push(ATTACHMENT, slice(base64, attachment, random), END);

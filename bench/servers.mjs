@@ -43,6 +43,12 @@ export function findPeers() {
   return { found, missing: names.filter(name => !found.includes(name)) };
 }
 
+/** Packages that bench/unpack-peers.sh has unpacked, with versions. */
+export function peerVersions() {
+  const file = join(PEERS, 'versions');
+  return PEERS !== '' && existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+}
+
 /**
  * A server that runs.
  *

@@ -13,6 +13,7 @@ import { OURS } from './servers.mjs';
 export class Table {
   #rows = [];
   #problems = [];
+  #notes = [];
 
   /** @param {{ withTargets: boolean }} options */
   constructor({ withTargets }) {
@@ -42,6 +43,11 @@ export class Table {
     }
   }
 
+  /** What the reader must know beside a figure. */
+  note(text) {
+    this.#notes.push(text);
+  }
+
   get problems() {
     return this.#problems;
   }
@@ -59,6 +65,7 @@ export class Table {
       ...lines.map(cells => `| ${cells.join(' | ')} |`),
       '',
       `Targets: ${met} met, ${verdicts.length - met} NOT met.`,
+      ...this.#notes,
       ...this.#problems.map(problem => `FAILED: ${problem}`),
     ].join('\n');
   }

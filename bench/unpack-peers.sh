@@ -6,10 +6,12 @@
 set -eu
 mkdir -p "$1"
 cd "$1"
+rm -f versions
 for package in dovecot-pop3d popa3d mailutils-pop3d solid-pop3d; do
   mkdir -p archives/partial
   DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dir::Cache::archives="$PWD/archives" \
     install --download-only -y --no-install-recommends "$package" >/dev/null
+  apt-cache policy "$package" | sed -n "s/^  Candidate: /$package /p" >>versions
 done
 for archive in archives/*.deb; do
   [ -e "$archive" ] || continue # everything is installed
