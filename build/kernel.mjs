@@ -20,7 +20,7 @@ const { error, stderr, stdout } = await asc.main(
     'index.ts',
     ...['--outFile', 'kernel.wasm', '--runtime', 'stub', '--optimizeLevel', '3', '--converge', '--noAssert'],
     // Pages of 64 KiB: one below the slots, the slots, and one behind them. See layout.ts.
-    ...['--enable', 'simd', '--initialMemory', '66', '--maximumMemory', '66', '--memoryBase', '49152'],
+    ...['--enable', 'simd', '--initialMemory', '66', '--maximumMemory', '66', '--memoryBase', '57344'],
   ],
   {
     readFile: name => {

@@ -46,6 +46,13 @@ function isForm(bytes: Uint8Array, at: number, form: string): boolean {
   return true;
 }
 
+/** ` 1` to ` 9`, `01` to `31`. */
+function isDayOfMonth(first: number, second: number): boolean {
+  if (first === 0x33) return second === 0x30 || second === 0x31;
+  if (second < 0x30 || second > 0x39) return false;
+  return first === 0x31 || first === 0x32 || ((first === 0x20 || first === 0x30) && second !== 0x30);
+}
+
 /**
  * Whether the octets from `at` on are the form of almost all dates. `DATE` takes it too, but to look at the
  * octets one by one is ten times faster; what is not this form may still be a date.
@@ -56,8 +63,7 @@ function isAsctime(bytes: Uint8Array, at: number): boolean {
     bytes[at + 3] === 0x20 &&
     MONTH_WORDS.has(packed(bytes, at + 4)) &&
     bytes[at + 7] === 0x20 &&
-    (isForm(bytes, at + 8, '29') || isForm(bytes, at + 8, ' 9') || isForm(bytes, at + 8, '31')) &&
-    bytes[at + 9] !== 0x30 &&
+    isDayOfMonth(bytes[at + 8]!, bytes[at + 9]!) &&
     isForm(bytes, at + 10, ' 29:59:69 9999')
   );
 }

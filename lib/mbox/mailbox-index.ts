@@ -58,6 +58,28 @@ export class IndexBuilder {
   }
 
   /**
+   * Adds messages that a kernel found.
+   * @param rows of eight words each (`kernel/assembly/scan-messages.ts`), with offsets from `start`
+   */
+  addRows(rows: Uint32Array, count: number, start: number): void {
+    while ((this.#rows + count) * OFFSETS > this.#offsets.length) this.#grow();
+    const [offsets, small] = [this.#offsets, this.#small];
+    let at = this.#rows * OFFSETS;
+    let smallAt = this.#rows * SMALL;
+    for (let row = 0; row < count * 8; row += 8) {
+      offsets[at++] = start + rows[row]!;
+      offsets[at++] = start + rows[row + 2]!;
+      offsets[at++] = start + rows[row + 3]!;
+      offsets[at++] = rows[row + 4]!;
+      offsets[at++] = rows[row + 5]!;
+      small[smallAt++] = rows[row + 1]!;
+      small[smallAt++] = rows[row + 6]!;
+      small[smallAt++] = rows[row + 7]!;
+    }
+    this.#rows += count;
+  }
+
+  /**
    * The finished index.
    * @param size   octets of the file
    * @param hidden how many rows at the front are a FOLDER INTERNAL DATA message (0 or 1)

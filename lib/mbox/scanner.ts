@@ -95,8 +95,31 @@ export class Scanner {
     return this.#index.finish(size, this.#hidden);
   }
 
-  /** One line after an empty line. */
+  /** Whole messages, as long as they are of the usual form; then one line after an empty line. */
   #scanBoundary(chunk: Buffer, at: number): number {
+    if (this.#address >= 0 && this.#heldLength === 0 && this.#start >= 0 && chunk.length - at >= KERNEL_MIN) {
+      const next = this.#scanMessages(this.kernel!, chunk, at);
+      if (next > at) return next;
+    }
+    return this.#scanLine(chunk, at);
+  }
+
+  /** All messages from `at` on that are whole, if one begins there. @returns where the next begins, or `at` */
+  #scanMessages({ exports, results, rows, mostRows }: Kernel, chunk: Buffer, at: number): number {
+    const address = this.#address;
+    const count = exports.scanMessages(address + at, address + chunk.length, mostRows);
+    if (count === 0) return at;
+    this.#close(this.#line, true);
+    this.#index.addRows(rows, count, this.#line);
+    // What comes next is a From_ line, which closes nothing.
+    this.#start = -1;
+    const next = results[0]! - address;
+    this.#line = this.#offset + next;
+    return next;
+  }
+
+  /** One line after an empty line. */
+  #scanLine(chunk: Buffer, at: number): number {
     const lf = findLf(chunk, at);
     if (this.#heldLength === 0 && lf >= 0) {
       this.#endLine(chunk, at, lf);

@@ -28,6 +28,20 @@ function same(file: Buffer, pieces: Cutting): void {
   expect(indexed(() => scanFast(kernel, file, pieces))).toEqual(indexed(() => scan(file, pieces)));
 }
 
+/** From_ lines that a kernel must leave to its twin, and lines that are none. */
+const ODD_FROM = [
+  'From  Sat Jan  3 01:05:34 1996',
+  'From Sat Jan  3 01:05:34 1996',
+  'From a@h Sat Jan 3 01:05:34 1996',
+  'From a@h Sat Jan 33 01:05:34 1996',
+  'From a@h Sat Jan 30 01:05:34 1996 ',
+  'From a@h Sat Jan  0 01:05:34 1996',
+  'From a@h\tSat Jan  3 01:05:34 1996',
+  'From a@hSat Jan  3 01:05:34 1996',
+  'From a@h Thu, 9 Nov 2002 22:33:52',
+  'From here on',
+];
+
 /** Headers that begin after another message, so that the kernel takes them. */
 const header = fc
   .array(
@@ -52,6 +66,25 @@ const headers = fc
   .array(header, { minLength: 1, maxLength: 4 })
   .map(all => Buffer.from(all.map(one => `${FROM}\n${one}\n\n`).join(''), 'latin1'));
 
+/** Messages, most of them of the usual form and whole, one after the other. */
+const usual = fc.constantFrom(FROM, FROM, `${FROM}\r`, 'From b@h Tue Feb 10 01:05:34 2026', ...ODD_FROM);
+const messages = fc
+  .array(
+    fc
+      .tuple(
+        usual,
+        fc.array(fc.constantFrom(...pieces), { maxLength: 4 }),
+        fc.array(fc.constantFrom(...pieces), { maxLength: 9 }),
+      )
+      .chain(([from, head, body]) =>
+        fc
+          .constantFrom('\n', '\n', '\r\n')
+          .map(end => [from, ...head, '', ...body, ''].join(end).concat(end)),
+      ),
+    { minLength: 3, maxLength: 25 },
+  )
+  .map(all => Buffer.from(all.join(''), 'latin1'));
+
 /** Bodies that are long enough for a kernel, of lines that are short enough to hide much in a block. */
 const longBody = fc
   .array(
@@ -69,6 +102,16 @@ const wide: fc.Arbitrary<Cutting> = fc.oneof(
 
 test('scan: nasty mailboxes', () => {
   fc.assert(fc.property(mailbox, fc.oneof(cutting, wide), same), { seed: SEED, numRuns: 600 });
+});
+
+test('scan: messages', () => {
+  fc.assert(fc.property(messages, fc.oneof(wide, fc.constant([65536])), same), { seed: SEED, numRuns: 1000 });
+});
+
+test('scan: more messages than a kernel takes at a time, cut everywhere around the last', () => {
+  const file = Buffer.from(`${FROM}\nS: x\nX-UID: 3\n\nbody\n\n`.repeat(kernel.mostRows * 2 + 3), 'latin1');
+  for (let at = file.length - 200; at <= file.length; at++) same(file.subarray(0, at), [65536]);
+  for (let at = 1; at < 200; at++) same(file, [at, 65536]);
 });
 
 test('scan: long bodies', () => {

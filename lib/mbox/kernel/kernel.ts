@@ -16,6 +16,8 @@ import { KernelMemory } from './memory.js';
 export interface KernelExports {
   readonly memory: { readonly buffer: ArrayBuffer };
   readonly RESULT: { readonly value: number };
+  readonly ROWS: { readonly value: number };
+  readonly MOST_ROWS: { readonly value: number };
   readonly FIRST_OCTETS: { readonly value: number };
   readonly HIDDEN_FIELDS: { readonly value: number };
   readonly SLOTS: { readonly value: number };
@@ -24,19 +26,29 @@ export interface KernelExports {
   scanBody(start: number, end: number, before: number): number;
   scanHeader(start: number, end: number, crc: number): number;
   encodeLines(start: number, end: number, into: number): number;
+  scanMessages(start: number, end: number, most: number): number;
   /** The result is signed. */
   crc32(start: number, end: number, value: number): number;
 }
+
+/** Words of a row of `scanMessages`. */
+export const ROW = 8;
 
 export class Kernel {
   readonly memory: KernelMemory;
   /** Further results of the call that returned last, see each function in `assembly/`. */
   readonly results: Uint32Array;
+  /** What `scanMessages` found, see `assembly/scan-messages.ts`. */
+  readonly rows: Uint32Array;
+  /** How many rows there is room for. */
+  readonly mostRows: number;
 
   constructor(readonly exports: KernelExports) {
     const { buffer } = exports.memory;
     this.memory = new KernelMemory(exports);
     this.results = new Uint32Array(buffer, exports.RESULT.value, 4);
+    this.mostRows = exports.MOST_ROWS.value;
+    this.rows = new Uint32Array(buffer, exports.ROWS.value, this.mostRows * ROW);
     tellHiddenFields(
       new Uint8Array(buffer, exports.FIRST_OCTETS.value, 256),
       new Uint8Array(buffer, exports.HIDDEN_FIELDS.value, 1024),

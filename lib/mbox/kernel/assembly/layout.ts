@@ -16,6 +16,10 @@ export const HIDDEN_FIELDS: usize = 2304;
 /** Tables of CRC-32, 16 of 256 u32 each (`crc.ts`). */
 export const CRC_TABLES: usize = 16384;
 
+/** Rows of `scanMessages`, `MOST_ROWS` of eight u32 each; offsets are from where it began. */
+export const ROWS: usize = 32768;
+export const MOST_ROWS: i32 = 512;
+
 /** Where the slots begin. Octets before a slot and after the last one may be read, and say nothing. */
 export const SLOTS: i32 = 65536;
 
