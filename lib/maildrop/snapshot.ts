@@ -20,8 +20,10 @@ export const READ_CHUNK = 64 * 1024;
 /** Indexing again this often, a mailbox that changes under our locks is given up. */
 const SCAN_TRIES = 3;
 
-/** No file system's clock ticks slower, milliseconds. */
+/** The clock of a file system that has fractions of a second does not tick slower, milliseconds... */
 const CLOCK_TICK = 20;
+/** ...nor does that of one that has none, such as ext3. */
+const WHOLE_SECONDS = 2000;
 
 export interface Snapshot {
   readonly access: MailboxAccess;
@@ -58,11 +60,17 @@ export async function takeSnapshot(access: MailboxAccess, cache?: IndexCache): P
     const recalled = attempt === 1 ? await cache?.recall(file, stat) : undefined;
     const index = recalled?.index ?? (await file.scan({ size: stat.size }));
     if (index.size === stat.size && changeBetween(stat, await file.stat()) === 'same') {
-      const settled = seenAt - Number(stat.ctimeNs / 1_000_000n) > CLOCK_TICK;
+      const settled = isSettled(stat, seenAt);
       return { access, stat, seenAt, settled, ...SCANNED, scanned: index.size, index, ...recalled };
     }
   }
   throw new Unavailable('IN-USE', 'mailbox is being changed by a program that does not lock it');
+}
+
+/** Whether whatever changes the file after `seenAt`, milliseconds since 1970, gives it another ctime. */
+export function isSettled({ ctimeNs }: Pick<FileStat, 'ctimeNs'>, seenAt: number): boolean {
+  const tick = ctimeNs % 1_000_000_000n === 0n ? WHOLE_SECONDS : CLOCK_TICK;
+  return seenAt - Number(ctimeNs / 1_000_000n) > tick;
 }
 
 const SCANNED = { believed: 0, exact: false, identities: Buffer.alloc(0) };

@@ -23,6 +23,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { decodeIndex, encodeIndex } from '../../lib/maildrop/index-cache-format.js';
 import type { SpoolIo } from '../../lib/maildrop/io.js';
+import { isSettled } from '../../lib/maildrop/snapshot.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import { message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { type Overrides, openAlice } from '../support/maildrop.js';
@@ -172,10 +173,17 @@ test('size and mtime restored after a change: the ctime tells', async () => {
 test('a change within the tick of the clock in which the mailbox was read is not taken for none', async () => {
   const spool = spoolWith(messages(5).join(''));
   await session(spool);
-  const kept = decodeIndex(readFileSync(cachePath(spool)))!;
+  const { proven, stat, seenAt } = decodeIndex(readFileSync(cachePath(spool)))!;
   // Slow machines take longer than the tick; what counts is that it is known.
-  const settled = kept.seenAt - Number(kept.stat.ctimeNs / 1_000_000n) > 20;
-  expect(kept.proven).toBe(settled);
+  expect(proven).toBe(isSettled(stat, seenAt));
+});
+
+test.each([
+  ['fractions of a second', 1_000_000_004_000_000n, [1e9 + 4, 1e9 + 24], 1e9 + 25],
+  ['whole seconds', 1_000_000_000_000_000n, [1e9, 1e9 + 1000, 1e9 + 2000], 1e9 + 2001],
+])('a file system with %s', (_, ctimeNs, early, late) => {
+  for (const seenAt of early) expect(isSettled({ ctimeNs }, seenAt)).toBe(false);
+  expect(isSettled({ ctimeNs }, late)).toBe(true);
 });
 
 test.each([
