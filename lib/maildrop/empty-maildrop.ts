@@ -3,6 +3,7 @@ import type { Maildrop, MessageReader } from '../pop3/ports.js';
 
 export class EmptyMaildrop implements Maildrop {
   readonly messages = 0;
+  readonly totalOctets = 0;
   #released: Promise<void> | undefined;
 
   constructor(private readonly giveBack: () => Promise<void>) {}

@@ -51,6 +51,7 @@ export interface MaildropOptions {
 /** The maildrop of a mailbox file that exists. */
 export class MboxMaildrop implements Maildrop {
   readonly messages: number;
+  readonly totalOctets: number;
   /** Marked message-numbers, each with the digest of what the client asked to delete. */
   readonly #marked = new Map<number, string>();
   #uniqueIds: Promise<readonly string[]> | undefined;
@@ -70,6 +71,7 @@ export class MboxMaildrop implements Maildrop {
     private readonly options: MaildropOptions,
   ) {
     this.messages = snapshot.index.messages;
+    this.totalOctets = snapshot.index.totalOctets;
     this.#octets = new CheckedOctets(snapshot, options.blocks, message => this.#broken(message));
   }
 

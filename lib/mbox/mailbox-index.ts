@@ -119,7 +119,7 @@ export class MailboxIndex {
   ) {
     this.messages = offsets.length / OFFSETS - hidden;
     let total = 0;
-    for (let n = 1; n <= this.messages; n++) total += this.octets(n);
+    for (let at = hidden * OFFSETS + 3; at < offsets.length; at += OFFSETS) total += offsets[at]!;
     this.totalOctets = total;
   }
 

@@ -110,6 +110,8 @@ export interface MessageReader {
 export interface Maildrop {
   /** Messages found at login, marked ones included. */
   readonly messages: number;
+  /** The sum of `octets(n)` over all of them. */
+  readonly totalOctets: number;
   octets(n: number): number;
   isMarked(n: number): boolean;
   /** DELE: marks the message for the UPDATE state. Throws `Unavailable` (read-only, mailbox broken). */

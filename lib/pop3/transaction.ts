@@ -45,8 +45,7 @@ export function beginTransaction(maildrop: Maildrop, context: Omit<CapabilityCon
 function countAll(session: Transaction): void {
   const { maildrop } = session;
   session.left = maildrop.messages;
-  session.octets = 0;
-  for (let n = 1; n <= maildrop.messages; n++) session.octets += maildrop.octets(n);
+  session.octets = maildrop.totalOctets;
 }
 
 /** Throws unless `n` is a message that is there and not marked. */

@@ -76,6 +76,10 @@ export class MemoryMaildrop implements Maildrop {
 
   readonly messages: number;
 
+  get totalOctets(): number {
+    return this.stored.reduce((sum, { length }) => sum + length, 0);
+  }
+
   octets(n: number): number {
     return this.message(n).length;
   }
