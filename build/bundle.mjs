@@ -37,6 +37,7 @@ const FILES = {
   session: ['lib/cli/one-client.ts'],
   host: ['lib/host/ids.ts', 'lib/host/hashing-gate.ts'],
   native: ['lib/host/linux.ts'],
+  accounts: ['lib/auth/users-file.ts', 'lib/auth/chain.ts', 'lib/auth/gate.ts', 'lib/auth/salts.ts'],
   maildrop: ['lib/maildrop/open.ts'],
 };
 
