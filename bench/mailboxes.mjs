@@ -21,7 +21,7 @@ const CHUNK = 8 << 20;
  *
  * @returns {Mailbox}
  */
-export function writeMail(path, messages, seed = 1) {
+export function writeMail(path, messages, seed = 8) {
   const random = generator(seed);
   const [text, base64] = [textPool(random), base64Pool(random)];
   return write(path, messages, number => {

@@ -14,6 +14,8 @@ export const PROGRAM = new URL('../dist/bin/mbox-pop3d.js', import.meta.url).pat
 const ENTER = new URL('./enter.sh', import.meta.url).pathname;
 const PEERS = process.env.MBOX_POP3D_PEERS ?? '';
 const MANY = '30000';
+/** How long a server may take to end. */
+const STOP_MS = 2000;
 let started = 0;
 /** 10,000 sessions take more descriptors than most shells allow. */
 export const RAISE_LIMIT = 'ulimit -n 200000 2>/dev/null || ulimit -n "$(ulimit -Hn)"';
@@ -170,7 +172,7 @@ async function start(site, name, spool, command, port) {
   const exited = once(child, 'exit');
   const stop = async () => {
     child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), 5000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
     await exited;
     clearTimeout(timer);
   };
