@@ -18,7 +18,6 @@ const WITHOUT: [string, RunOptions, RegExp][] = [
     { node: ['--jitless'] },
     /no-kernel reason="this Node\.js runs without WebAssembly"/,
   ],
-  ['with the global gone', { node: ['--no-expose-wasm'] }, /no-kernel reason="this Node\.js runs without/],
   ...(process.arch === 'x64'
     ? [
         [
