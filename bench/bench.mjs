@@ -19,7 +19,7 @@ import { retr } from './measures/retr.mjs';
 import { sessions } from './measures/sessions.mjs';
 import { update } from './measures/update.mjs';
 import { Running } from './running.mjs';
-import { findPeers, peerVersions } from './servers.mjs';
+import { findPeers, killServers, peerVersions } from './servers.mjs';
 import { Site } from './site.mjs';
 import { Table } from './table.mjs';
 
@@ -39,7 +39,7 @@ const site = new Site();
 const running = new Running();
 for (const signal of ['SIGINT', 'SIGTERM'])
   process.once(signal, () => {
-    running.kill();
+    killServers();
     site.remove();
     process.exit(130);
   });

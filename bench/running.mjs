@@ -22,10 +22,6 @@ export class Running {
     return names.flatMap(name => this.#servers.get(name) ?? []);
   }
 
-  kill() {
-    for (const server of this.#servers.values()) process.kill(server.pid, 'SIGKILL');
-  }
-
   async stop() {
     await Promise.all([...this.#servers.values()].map(server => server.stop()));
     this.#servers.clear();

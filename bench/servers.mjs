@@ -17,6 +17,7 @@ const MANY = '30000';
 /** How long a server may take to end. */
 const STOP_MS = 2000;
 let started = 0;
+const children = new Set();
 /** 10,000 sessions take more descriptors than most shells allow. */
 export const RAISE_LIMIT = 'ulimit -n 200000 2>/dev/null || ulimit -n "$(ulimit -Hn)"';
 
@@ -160,6 +161,11 @@ service anvil {
 `;
 }
 
+/** All that run, when the benchmark is interrupted. */
+export function killServers() {
+  for (const child of children) child.kill('SIGKILL');
+}
+
 async function start(site, name, spool, command, port) {
   const inside = site.isRoot
     ? ['unshare', '--mount', '--propagation', 'private', ENTER, site.etc, spool, name === OURS ? '' : PEERS]
@@ -169,7 +175,8 @@ async function start(site, name, spool, command, port) {
   const log = site.log(name);
   const stdio = ['ignore', 'pipe', openSync(log, 'a')];
   const child = spawn(file, argv, { stdio, env: { PATH: process.env.PATH } });
-  const exited = once(child, 'exit');
+  children.add(child);
+  const exited = once(child, 'exit').finally(() => children.delete(child));
   const stop = async () => {
     child.kill('SIGTERM');
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
