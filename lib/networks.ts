@@ -13,9 +13,11 @@ export class Networks {
   /** Apart, because BlockList finds an IPv4 address in `::/0`, as a mapped one. */
   readonly #ipv4 = new BlockList();
   readonly #ipv6 = new BlockList();
+  readonly #none: boolean;
 
   /** @throws BadNetwork naming the one that is none */
   constructor(networks: readonly string[]) {
+    this.#none = networks.length === 0;
     for (const network of networks) {
       const [, address = '', bits] = /^([0-9A-Fa-f.:]+)(?:\/([0-9]{1,3}))?$/.exec(network) ?? [];
       const family = isIP(address);
@@ -31,6 +33,8 @@ export class Networks {
 
   /** Whether an address is in one of them; a word that is no address is in none. */
   has(address: string): boolean {
+    // Asked of each connection, and BlockList looks at the address before it looks whether it has any.
+    if (this.#none) return false;
     // The zone of a link-local address says by which interface, not which network.
     const [bare = ''] = address.split('%', 1);
     const family = isIP(bare);
