@@ -1,7 +1,7 @@
 /**
  * One handshake, as the server. RFC 2595 §2, RFC 8314 §3, RFC 7301 (ALPN).
  *
- * Invariant: it ends, well or badly, within its time, and when it ends badly the stream is destroyed.
+ * Invariant: it ends, well or badly, within its time and for so many octets, and when it ends badly the stream is destroyed.
  * Nothing that a client sends is anything but a reason here.
  */
 import type { Socket } from 'node:net';
@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket, type TLSSocketOptions } from 'node:tls';
 import { HandshakeFailed } from '../errors.js';
 import type { Contexts } from './contexts.js';
+import { limitHandshake } from './handshake-size.js';
 
 /**
  * @param timeout in ms
@@ -34,7 +35,7 @@ export function handshake(stream: Duplex, contexts: Contexts, timeout: number): 
     };
     const socket = new TLSSocket(stream as Socket, options);
     const fail = (reason: string) => {
-      clearTimeout(timer);
+      over();
       socket.destroy();
       stream.destroy();
       reject(new HandshakeFailed(reason));
@@ -42,9 +43,14 @@ export function handshake(stream: Duplex, contexts: Contexts, timeout: number): 
     const lost = () => fail('the connection was lost');
     const onError = (error: Error) => fail(reasonOf(error));
     const timer = setTimeout(() => fail('timeout'), timeout);
+    const unlimited = limitHandshake(stream, () => fail('too long'));
+    const over = () => {
+      clearTimeout(timer);
+      unlimited();
+    };
     socket.on('error', onError).on('end', lost).on('close', lost);
     socket.once('secure', () => {
-      clearTimeout(timer);
+      over();
       // Not the one for errors: there is always somebody to hear them.
       socket.off('end', lost).off('close', lost);
       resolve(socket);

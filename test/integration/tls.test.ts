@@ -346,6 +346,28 @@ describe('C62: a handshake that fails costs its connection, one line of the log,
     expect(ends).toEqual(Array(2).fill(expect.stringMatching(/^info \S+ no-login reason=login-timeout /)));
   });
 
+  test('one that is larger than any real one is cut, long before its time', async () => {
+    const server = await start({ handshakeTimeout: 50_000 });
+    const sent = 100_000;
+    const body = Buffer.alloc(sent);
+    // A ClientHello of 128 KiB, in records of 10000 octets.
+    body.set([1, 1, 0xff, 0xff, 3, 3]);
+    const records: Buffer[] = [];
+    for (let at = 0; at < sent; at += 10_000)
+      records.push(Buffer.from([22, 3, 1, 10_000 >> 8, 10_000 & 255]), body.subarray(at, at + 10_000));
+    for (const octets of [Buffer.concat(records), Buffer.concat(records).subarray(0, 16_000)]) {
+      const socket = connect(server.tls, '127.0.0.1');
+      socket
+        .on('error', () => {})
+        .resume()
+        .write(octets);
+      // The one that is long, but not too long, has time.
+      if (octets.length > 16_384) await closed(socket);
+      else await until(() => server.tcp.connections === 1);
+    }
+    expect(failures(server)).toEqual(['info 127.0.0.1 tls-failed reason="too long"']);
+  });
+
   test('a shutdown does not wait for one', async () => {
     const server = await start();
     const socket = connect(server.tls, '127.0.0.1').on('error', () => {});
