@@ -20,6 +20,13 @@ export function encodeRanges(from: number, kept: readonly Range[]): Buffer {
   return Buffer.from(octets);
 }
 
+/** The most octets that `encodeRanges` makes of any deletions in a mailbox of so many messages and octets. */
+export function mostEncoded(messages: number, size: number): number {
+  // Two lengths for each second message, and for one delivery; three octets for each below two MiB.
+  const lengths = 2 * (Math.ceil(messages / 2) + 1);
+  return 3 * lengths + Math.ceil(size / 2 ** 21);
+}
+
 /** @returns undefined when these are no ranges within [from, size) */
 export function decodeRanges(from: number, size: number, octets: Uint8Array): Range[] | undefined {
   const lengths: number[] = [];

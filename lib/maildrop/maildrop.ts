@@ -83,10 +83,15 @@ export class MboxMaildrop implements Maildrop {
     return this.#marked.has(n);
   }
 
+  /** Sees, once, that what an UPDATE may need is there. */
+  prepare(): Promise<void> {
+    this.#prepared ??= this.options.prepare();
+    return this.#prepared;
+  }
+
   async mark(n: number): Promise<void> {
     if (this.options.readOnly) throw new Unavailable('SYS/PERM', 'this maildrop is read-only');
-    this.#prepared ??= this.options.prepare();
-    await this.#prepared;
+    await this.prepare();
     this.#marked.set(n, await this.#digest(n));
   }
 
@@ -150,6 +155,7 @@ export class MboxMaildrop implements Maildrop {
 
   async #leave(): Promise<void> {
     try {
+      await this.#prepared;
       const { snapshot } = this;
       const updated = this.#updated && { index: this.#updated, isMarked: (n: number) => this.#marked.has(n) };
       const leftover = { snapshot, doubtful: this.#doubtful, uniqueIds: this.#told, updated };

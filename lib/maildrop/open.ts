@@ -18,6 +18,7 @@ import { IndexCache } from './index-cache.js';
 import type { SpoolIo } from './io.js';
 import { holdsJournal, Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
+import { mostEncoded } from './kept-ranges.js';
 import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
 import { MboxMaildrop } from './maildrop.js';
@@ -128,18 +129,24 @@ export class Spool {
       const snapshot = await takeSnapshot(access, cache);
       this.#scheduleYield(access, lockedAt);
       const memory = new UniqueIdMemory(deps.io, userStateDir(settings.stateDir, account.user));
-      return new MboxMaildrop(
+      const ranges = mostEncoded(snapshot.index.messages, snapshot.index.size);
+      const readOnly = settings.readOnly || account.readOnly === true;
+      const maildrop = new MboxMaildrop(
         snapshot,
         { journals, memory, cache },
         {
-          readOnly: settings.readOnly || account.readOnly === true,
+          readOnly,
           beginUpdate: () => session.beginUpdate(),
-          prepare: () => this.#prepare(account, journals),
+          prepare: () => this.#prepare(account, journals, ranges),
           release,
           onDiskFailure: deps.onDiskFailure ?? (() => {}),
           blocks: this.#blocks,
         },
       );
+      // Not at the first deletion only: who comes to empty a full disk would be too late. Nobody waits for it.
+      if (!readOnly && snapshot.index.messages > 0 && !journals.plan.isMadeFor(ranges))
+        void maildrop.prepare();
+      return maildrop;
     } catch (error) {
       await release();
       if (error instanceof DiskFailure) deps.onDiskFailure?.();
@@ -212,12 +219,13 @@ export class Spool {
   }
 
   /**
-   * Makes both journals at the first deletion. That this fails on a full disk is no reason to refuse it: the
-   * last messages need none, and there may be room by the time of UPDATE.
+   * Makes both journals, for the first session or a mailbox that has grown much. That this fails on a full
+   * disk is no reason to refuse anything: the last messages need none, and there may be room by the time of
+   * UPDATE.
    */
-  async #prepare({ user }: Account, { redo, plan }: Journals): Promise<void> {
-    for (const journal of [plan, redo]) {
-      await journal.prepare().catch(error => {
+  async #prepare({ user }: Account, { redo, plan }: Journals, ranges: number): Promise<void> {
+    for (const prepare of [() => plan.prepare(ranges), () => redo.prepare()]) {
+      await prepare().catch(error => {
         this.deps.log.write('debug', '-', 'journal-not-prepared', { user, reason: String(error) });
       });
     }

@@ -59,6 +59,8 @@ export const USUAL_LAYOUTS: readonly PlanLayout[] = [USUAL_LAYOUT, SMALL_LAYOUT]
 export class PlanJournal {
   readonly path: string;
   #fd: number | undefined;
+  /** Octets, when it was read; 0 when there was none. */
+  #found = 0;
 
   constructor(
     private readonly place: JournalPlace,
@@ -85,6 +87,7 @@ export class PlanJournal {
     if ('missing' in opened) return { is: 'none' };
     if ('foreign' in opened) return { is: 'foreign', reason: opened.foreign };
     this.#fd = opened.fd;
+    this.#found = opened.size;
     const state = await this.#read(opened.size);
     if (state.is !== 'committed') await this.close();
     return state;
@@ -116,11 +119,17 @@ export class PlanJournal {
     return sha256(saved).equals(step.savedSha) ? step : undefined;
   }
 
+  /** Whether the file was found large enough for so many octets of ranges when it was read. */
+  isMadeFor(ranges: number): boolean {
+    return this.#found >= planOctets(this.#wanted(ranges)[0]!);
+  }
+
   /**
    * Makes the file, while there is room: what it needs later is taken now. Does nothing when it is there.
+   * @param ranges octets that the kept ranges of the mailbox may take
    * @throws when there is no room for the smallest one, either
    */
-  async prepare(): Promise<void> {
+  async prepare(ranges: number): Promise<void> {
     const { io } = this.place;
     const opened = await openJournalFile(this.place, this.path);
     if ('foreign' in opened) throw new Error(`${this.path} is not ours: ${opened.foreign}`);
@@ -134,17 +143,24 @@ export class PlanJournal {
       this.#fd = await io.open(this.path, flags, 0o600);
     }
     try {
-      await this.#growFrom(size);
+      await this.#grow(size, this.#wanted(ranges));
     } finally {
       await this.close();
     }
   }
 
+  /** Layouts to be tried in this order: larger than usual where there may be more ranges than usual. */
+  #wanted(ranges: number): readonly PlanLayout[] {
+    const usual = this.layouts[0]!;
+    if (ranges <= usual.ranges) return this.layouts;
+    return [{ ...usual, ranges: Math.ceil(ranges / SECTOR) * SECTOR }, ...this.layouts];
+  }
+
   /** To the largest of the layouts that there is room for; not beyond one that it has already. */
-  async #growFrom(size: number): Promise<void> {
+  async #grow(size: number, layouts: readonly PlanLayout[]): Promise<void> {
     const { io } = this.place;
     let refusal: unknown;
-    for (const layout of this.layouts) {
+    for (const layout of layouts) {
       const wanted = planOctets(layout);
       if (wanted <= size) return;
       try {
@@ -161,11 +177,12 @@ export class PlanJournal {
 
   /**
    * Opens the file for a new plan, wiped.
+   * @param ranges octets of its kept ranges
    * @returns its layout; undefined when there is none that can be used
    */
-  async open(): Promise<PlanLayout | undefined> {
+  async open(ranges: number): Promise<PlanLayout | undefined> {
     const { io } = this.place;
-    await this.prepare();
+    await this.prepare(ranges);
     const opened = await openJournalFile(this.place, this.path);
     if (!('fd' in opened)) return undefined;
     this.#fd = opened.fd;
@@ -173,14 +190,14 @@ export class PlanJournal {
     await makeDirectory(this.place);
     await syncDirectory(io, this.place.dir);
     await this.#wipe();
-    const layout = await this.#usableLayout(opened.size);
+    const layout = await this.#usableLayout(opened.size, this.#wanted(ranges));
     await io.sync(this.#open);
     return layout;
   }
 
   /** One that can be written to its end: a limit on the size of files is met before anything is decided. */
-  async #usableLayout(size: number): Promise<PlanLayout | undefined> {
-    for (const layout of this.layouts) {
+  async #usableLayout(size: number, layouts: readonly PlanLayout[]): Promise<PlanLayout | undefined> {
+    for (const layout of layouts) {
       const octets = planOctets(layout);
       if (octets > size) continue;
       try {

@@ -65,8 +65,8 @@ export class PlanSlide {
     verify: Guard,
     guard: Guard,
   ): Promise<{ slide: PlanSlide; first: Step }> {
-    const layout = await journal.open();
     const ranges = encodeRanges(from, kept);
+    const layout = await journal.open(ranges.length);
     if (layout === undefined || ranges.length > layout.ranges) {
       throw new NoRoomForPlan(`${kept.length} ranges do not fit into ${journal.path}`);
     }

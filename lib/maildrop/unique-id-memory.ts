@@ -41,11 +41,19 @@ export class UniqueIdMemory {
     return (await this.#load(this.#path)).size > 0 || (await this.#load(this.#next)).size > 0;
   }
 
-  /** Writes down, durably, what has to be known once the marked messages are gone. */
-  async prepare(identities: readonly string[], isMarked: (n: number) => boolean): Promise<void> {
+  /**
+   * Writes down, durably, what has to be known once the marked messages are gone.
+   * @returns whether there is anything: then `commit` has to follow
+   */
+  async prepare(identities: readonly string[], isMarked: (n: number) => boolean): Promise<boolean> {
     const before = await this.#ordinalsOf(identities);
-    await this.#save(this.#path, before);
-    await this.#save(this.#next, survivingOrdinals(identities, before, isMarked));
+    const after = survivingOrdinals(identities, before, isMarked);
+    const knew = await this.exists();
+    // The first of them stays, say. A disk that is full has no room for what need not be said.
+    if (!knew && after.size === 0) return false;
+    if (knew) await this.#save(this.#path, before);
+    await this.#save(this.#next, after);
+    return true;
   }
 
   /** The messages are gone. */

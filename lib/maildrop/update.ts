@@ -51,9 +51,9 @@ export async function updateMailbox(
 ): Promise<MailboxIndex> {
   const { access } = snapshot;
   const remember = async (index: MailboxIndex) => {
-    const touched = await touchesDuplicates(access.file, index, n => marks.has(n), memory);
-    if (touched) await memory.prepare(await identitiesOf(access.file, index), n => marks.has(n));
-    return { index, touched };
+    const isMarked = (n: number) => marks.has(n);
+    if (!(await touchesDuplicates(access.file, index, isMarked, memory))) return { index, touched: false };
+    return { index, touched: await memory.prepare(await identitiesOf(access.file, index), isMarked) };
   };
   try {
     await access.relock();

@@ -1,6 +1,6 @@
 /**
  * A disk that is really full: a tmpfs whose size is swept, a page at a time, across what an UPDATE needs;
- * and a limit on the size of files, swept likewise. Whoever has deleted before can delete on a disk without
+ * and a limit on the size of files, swept likewise. Whoever has logged in before can delete on a disk without
  * a free page, spool and state on the same one; whoever has not needs a page for each of lock and plan,
  * unless only the last messages go.
  */
@@ -76,6 +76,43 @@ test.skipIf(disk === undefined)('disk full: deleted, unless a first journal has 
   }
   sum.print('disk full (tmpfs)');
   expect(sum.violations).toEqual([]);
+});
+
+test.skipIf(disk === undefined)('who has logged in before can delete without a free page', async () => {
+  for (const [name, marks] of DELETIONS) {
+    disk?.enlarge();
+    const scratch = new Scratch(join(disk!.dir, 'scratch'));
+    await (await openHere(scratch)).release();
+    disk?.fill();
+    expect(disk?.isFull()).toBe(true);
+    expect({ name, ...(await updateHere(scratch, marks)) }).toEqual({ name, said: 'ok', text: '' });
+    expect(scratch.content()).toBe(without(marks));
+    scratch.remove();
+  }
+});
+
+test.skipIf(disk === undefined)('thousands of messages with others between them, no page free', async () => {
+  const messages = Array.from({ length: 12_000 }, (_, i) => message(i + 1, `${i}\n`));
+  disk?.enlarge();
+  const scratch = new Scratch(join(disk!.dir, 'scratch'), messages.join(''));
+  await (await openHere(scratch)).release();
+  disk?.fill();
+  const marks = messages.map((_, i) => i + 1).filter(n => n % 2 === 1);
+  expect(await updateHere(scratch, marks)).toEqual({ said: 'ok', text: '' });
+  expect(scratch.content()).toBe(messages.filter((_, i) => i % 2 === 1).join(''));
+  scratch.remove();
+});
+
+test.skipIf(disk === undefined)('of identical messages the later ones, no page free', async () => {
+  const [twin, other] = [message('twin'), message('other')];
+  const kept = [twin, other, twin].join('');
+  disk?.enlarge();
+  const scratch = new Scratch(join(disk!.dir, 'scratch'), `${kept}${twin}${message('last')}`);
+  await (await openHere(scratch)).release();
+  disk?.fill();
+  expect(await updateHere(scratch, [4])).toEqual({ said: 'ok', text: '' });
+  expect(scratch.content()).toBe(kept + message('last'));
+  scratch.remove();
 });
 
 /** With it in front, the part of the mailbox that changes is past every limit tried. */

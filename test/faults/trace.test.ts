@@ -44,7 +44,7 @@ async function changesOf(scratch: Scratch, marks: readonly number[], quiet = fal
   return steps;
 }
 
-/** What QUIT does: at the first DELE the journals were made, which ends in a journal that is empty. */
+/** What QUIT does: at login the journals were made, which ends in a journal that is empty. */
 function updateOf(steps: readonly Step[]): Step[] {
   const made = steps.findIndex(({ call, path }) => call === 'ftruncate' && path === JOURNAL);
   expect(made).toBeGreaterThan(0);

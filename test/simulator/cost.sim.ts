@@ -65,7 +65,7 @@ test.each([
 
 const FOUR = [JOURNAL, MAILBOX, JOURNAL, MAILBOX];
 
-test('the first time as well: the first DELE of a mailbox has made the journals', async () => {
+test('the first time as well: the first session of a mailbox has made the journals', async () => {
   const { dele, update: calls } = await costsOf([1, 3, 5], undefined);
   expect(pathsOf(calls('sync'))).toEqual(FOUR);
   // Once, whatever the number of messages.
@@ -74,7 +74,7 @@ test('the first time as well: the first DELE of a mailbox has made the journals'
   expect(again.dele('sync')).toEqual([]);
 });
 
-test('one more where no journal could be made at the first DELE: for its name', async () => {
+test('one more where no journal could be made before: for its name', async () => {
   let isUpdate = false;
   const calls: string[] = [];
   const { error } = await update(worldWith(FILE), [1], {

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SECTOR } from '../../lib/maildrop/journal-format.js';
-import { decodeRanges, encodeRanges, LostSectors } from '../../lib/maildrop/kept-ranges.js';
+import { decodeRanges, encodeRanges, LostSectors, mostEncoded } from '../../lib/maildrop/kept-ranges.js';
 import type { Range } from '../../lib/mbox/compaction.js';
 
 /** Lengths of what goes and what stays, in turn, from `from` on; what comes last goes, or is nothing. */
@@ -34,6 +34,32 @@ test('read back as they were written', () => {
   expect(decodeRanges(7, 2 ** 51, encodeRanges(7, huge))).toEqual(huge);
   expect(decodeRanges(7, 2 ** 49, encodeRanges(7, huge))).toBe(undefined);
   expect(decodeRanges(7, 2 ** 51, encodeRanges(7, huge).subarray(0, -1))).toBe(undefined);
+});
+
+test('as octets, no more than is set aside for them', () => {
+  const sizes = fc.oneof(fc.integer({ min: 80, max: 400 }), fc.integer({ min: 400, max: 2 ** 31 }));
+  fc.assert(
+    fc.property(
+      fc.array(sizes, { minLength: 2, maxLength: 200 }),
+      fc.infiniteStream(fc.boolean()),
+      (all, marks) => {
+        const kept: Range[] = [];
+        let [at, from] = [0, -1];
+        for (const size of all) {
+          const last = kept.at(-1);
+          if (marks.next().value === true) {
+            if (from < 0) from = at;
+          } else if (from >= 0 && last?.end === at) {
+            kept[kept.length - 1] = { start: last.start, end: at + size };
+          } else if (from >= 0) kept.push({ start: at, end: at + size });
+          at += size;
+        }
+        if (from < 0) return;
+        const delivered = [...kept, { start: at, end: at + 2 ** 20 }];
+        expect(encodeRanges(from, delivered).length).toBeLessThanOrEqual(mostEncoded(all.length, at));
+      },
+    ),
+  );
 });
 
 test('a sector is lost if an octet of it is in no range, and they are numbered in order', () => {
