@@ -56,7 +56,13 @@ export async function recover(
   guard: Guard,
 ): Promise<RecoveryReport> {
   const plan = await journals.plan.read();
-  if (plan.is === 'committed') return recoverPlan(mailbox, journals, plan, guard);
+  if (plan.is === 'committed') {
+    const report = await recoverPlan(mailbox, journals, plan, guard);
+    if (report.did === 'kept') return report;
+    // Of the other there can only be what was never committed.
+    const other = await recoverRedo(mailbox, journals, guard);
+    return other.did === 'nothing' ? report : other;
+  }
   const report = await recoverRedo(mailbox, journals, guard);
   return plan.is === 'none' || report.did === 'kept' ? report : leaveUnused(journals.plan, plan);
 }
