@@ -61,7 +61,8 @@ export class ReadAhead {
   #current: Piece | undefined;
   #next: Piece | undefined;
   #asked = false;
-  /** Done when nothing that was let go is being read into any more. */
+  #closed = false;
+  /** Done when nothing is being read any more, and all that was let go is given back. */
   #settled: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -81,24 +82,31 @@ export class ReadAhead {
    * @throws what reading the file throws
    */
   async fill(position: number, limit: number): Promise<void> {
-    this.blocks.watch(this);
     this.#asked = true;
     let piece = this.#next;
     this.#next = undefined;
     // Whether the piece read ahead begins here or not: a read that failed, or came short, is made again.
-    await piece?.arrived;
+    if (piece) await piece.arrived;
     if (piece?.from(position, position + 1) === undefined) {
       this.#letGo(piece);
-      piece = new Piece(this.file, this.blocks, position, limit);
+      piece = this.#read(position, limit);
     }
     await piece.arrived;
-    this.#letGo(this.#current);
-    this.#current = piece;
-    if (piece.failure !== undefined) {
-      this.drop();
-      throw piece.failure;
+    this.drop();
+    if (piece.failure !== undefined || this.#closed) {
+      this.#letGo(piece);
+      throw piece.failure ?? new Error('the mailbox file was closed meanwhile');
     }
-    if (piece.end < limit) this.#next = new Piece(this.file, this.blocks, piece.end, limit);
+    this.blocks.watch(this);
+    this.#current = piece;
+    if (piece.end < limit) this.#next = this.#read(piece.end, limit);
+  }
+
+  #read(position: number, limit: number): Piece {
+    if (this.#closed) throw new Error('the mailbox file is closed');
+    const piece = new Piece(this.file, this.blocks, position, limit);
+    this.#settled = Promise.all([this.#settled, piece.arrived]);
+    return piece;
   }
 
   /** Forgets all that was read. */
@@ -110,8 +118,9 @@ export class ReadAhead {
     this.blocks.unwatch(this);
   }
 
-  /** The same; afterwards the file may be closed. */
+  /** The same, for good; afterwards the file may be closed. */
   async close(): Promise<void> {
+    this.#closed = true;
     this.drop();
     await this.#settled;
   }

@@ -195,6 +195,28 @@ describe('reading ahead', () => {
     await file.close();
   });
 
+  test('nothing is kept of a read that ends after the file was closed', async () => {
+    let go = () => {};
+    const io = countingIo(
+      () =>
+        new Promise(resolve => {
+          go = resolve;
+        }),
+    );
+    const file = await opened(io);
+    const blocks = new Blocks(1);
+    const ahead = new ReadAhead(file, blocks);
+    const filled = ahead.fill(0, all.length);
+    const closing = ahead.close();
+    go();
+    await expect(filled).rejects.toThrow('closed');
+    await closing;
+    await file.close();
+    await new Promise(resolve => setImmediate(resolve));
+    expect(ahead.cached(0, 1)).toBeUndefined();
+    expect(blocks.take()).toBeDefined();
+  });
+
   test('a read that failed is told to who asks for it, not before', async () => {
     let failing = false;
     const io = countingIo();
