@@ -35,6 +35,12 @@ const USUAL_LINE = 80;
 /** Reading ahead for TOP pays when the headers of so many messages lie in one block. */
 const HEADERS_A_BLOCK = 5;
 
+/** So many messages of the cache are proved in any case. */
+const FEW_PROOFS = 32;
+
+/** Octets of a mailbox that are indexed in the time one proof takes; measured. */
+const PROOF_WORTH = 256 * 1024;
+
 export interface MaildropOptions {
   readonly readOnly: boolean;
   /** @throws Disconnected when another session has taken the maildrop over */
@@ -61,6 +67,8 @@ export class MboxMaildrop implements Maildrop {
   #told: readonly string[] | undefined;
   /** What UPDATE has cut the marked messages out of. */
   #updated: MailboxIndex | undefined;
+  /** Messages of the cache that were to be proved. */
+  #proofs = 0;
   /** Whether the index was found to be wrong, or may be. */
   #doubtful = false;
   readonly #octets: CheckedOctets;
@@ -166,8 +174,14 @@ export class MboxMaildrop implements Maildrop {
     }
   }
 
-  /** Digests a message that is to be deleted. One that only the cache knows is proved first. */
+  /**
+   * Digests a message that is to be deleted. One that only the cache knows is proved first; who deletes so many that
+   * the proofs would cost more has all of the file indexed instead.
+   */
   async #digest(n: number): Promise<string> {
+    if (n <= this.snapshot.believed && this.#proofs++ >= FEW_PROOFS) {
+      if (this.#proofs * PROOF_WORTH > this.snapshot.index.size) await this.#indexAgain();
+    }
     const { access, index, believed } = this.snapshot;
     const { start, end } = index.extent(n);
     const hash = createHash('sha256');

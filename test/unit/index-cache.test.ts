@@ -317,6 +317,19 @@ test('below the least size, or without a cache, nothing is kept; a read-only ser
   expect(existsSync(cachePath(spool))).toBe(false);
 });
 
+test('who deletes many has the mailbox indexed once, not each message proved', async () => {
+  const spool = await warmSpool(400);
+  const io = meteredIo();
+  const maildrop = await openAlice(spool, { ...CACHED, io });
+  for (let n = 1; n < 400; n++) await maildrop.mark(n);
+  // Each once to be digested, all once to be indexed, and a tenth for the few proofs before that; with 399 a third.
+  expect(io.readOf('/spool/alice')).toBeLessThan(2.2 * spool.content().length);
+  await maildrop.update();
+  const { octets, ids } = await truth(spool);
+  expect(octets).toHaveLength(1);
+  expect(await session(spool)).toMatchObject({ octets, ids });
+});
+
 test('what was read is written once: a session that learns nothing writes nothing', async () => {
   const spool = await warmSpool();
   const before = statSync(cachePath(spool), { bigint: true });
