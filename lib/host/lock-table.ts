@@ -4,6 +4,7 @@
  * nobody. Elsewhere than on Linux there is no such table, and nothing is known.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { errnoOf } from '../errors.js';
 
 export interface KernelLock {
@@ -35,11 +36,13 @@ export function kernelLocksOn(file: LockedFile): KernelLock[] | undefined {
     const match = LINE.exec(line);
     if (match === null || match[4] !== name) continue;
     const pid = Number(match[3]);
-    found.push({
+    const lock: KernelLock = {
       kind: match[1] === 'FLOCK' ? 'flock' : 'fcntl',
       mode: match[2] === 'WRITE' ? 'write' : 'read',
       pids: pid > 0 ? [pid] : holdersOf(name),
-    });
+    };
+    // A process may lock several ranges; and the kernel tells some twice when locks come and go while it is read.
+    if (!found.some(other => isDeepStrictEqual(other, lock))) found.push(lock);
   }
   return found;
 }

@@ -15,6 +15,8 @@ const login = async (port: number, name: string, password: string) => {
   await client.ok(`USER ${name}`);
   client.send(`PASS ${password}\r\n`);
   const reply = await client.line();
+  // Else the mailbox could still be in use at the next login.
+  await client.ok('QUIT');
   client.socket.destroy();
   return reply;
 };
