@@ -3,8 +3,6 @@
  * The command. Started by inetd or systemd there is no command, and a client waits: that way does not load
  * yargs, nor does `deliver`, which a mail server starts for each message. Everything is in lib/cli.
  */
-import { inetd } from '../lib/cli/inetd.js';
-
 const args = process.argv.slice(2);
 const [first] = args;
 const byDescriptor =
@@ -12,6 +10,7 @@ const byDescriptor =
 
 async function run(): Promise<void> {
   if (byDescriptor || first === 'inetd') {
+    const { inetd } = await import('../lib/cli/inetd.js');
     await inetd(byDescriptor ? args : args.slice(1), !byDescriptor);
   } else if (first === 'deliver' && args[1] !== '--help') {
     // Mail servers return mail for most exit codes: a fault of the installation is to be tried again, 75.
@@ -28,3 +27,5 @@ async function run(): Promise<void> {
 }
 
 run();
+
+export {};

@@ -4,16 +4,18 @@ import { once } from 'node:events';
 import {
   chmodSync,
   chownSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { userInfo } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { endOf, PROGRAM, runDeliver, startDeliver } from '../support/deliver-command.js';
@@ -122,6 +124,19 @@ test.each<[string, (place: Place) => void, string]>([
   expect({ code, stderr }).toEqual({ code: 75, stderr: expect.stringContaining(said) });
   expect(existsSync(join(here.spool, 'other'))).toBe(false);
 });
+
+test.each(['greeting.js', 'deliver.js', 'maildrop.js'])(
+  '%s is missing, as while we are upgraded: tried again',
+  name => {
+    const bin = join(scratchDir(), 'bin');
+    cpSync(dirname(PROGRAM), bin, { recursive: true });
+    rmSync(join(bin, name));
+    const { flags } = place();
+    const argv = [join(bin, basename(PROGRAM)), 'deliver', ...flags, USER];
+    const { status, stderr } = spawnSync(process.execPath, argv, { input: TEXT, encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({ status: 75, stderr: expect.stringContaining(name) });
+  },
+);
 
 test('a mailbox that is locked for too long: tried again later', async () => {
   const { flags, mailbox, content } = place(message(1));
