@@ -26,7 +26,7 @@ import { createServices, effectiveUid, kernelFor } from '../services.js';
 import { runUntilStopped, StopRequest } from './foreground.js';
 import { packageFile } from './package.js';
 import { listen } from './serve.js';
-import { stderrLog } from './stderr-log.js';
+import { stderrLog, writeIfPossible } from './stderr-log.js';
 import { ServerTls } from './tls.js';
 
 /** The fixtures' passwords: by this rule, so that the hashes can be shown next to what they hide. */
@@ -110,7 +110,8 @@ function announce(where: string, spool: string, users: readonly string[]): void 
   const address = /\S+:\d+/.exec(where)![0];
   const [scheme, trust] = where.startsWith(' on ') ? ['pop3', ''] : ['pop3s', '-k '];
   const first = users[0]!;
-  process.stdout.write(
+  writeIfPossible(
+    process.stdout,
     [
       `mbox-pop3d demo, ready${where}, serving ${spool}`,
       '',

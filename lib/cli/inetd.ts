@@ -20,7 +20,7 @@ import { greetAtOnce } from '../server/greeting.js';
 import { parseFlags } from './flags.js';
 import type { Client } from './one-client.js';
 import { ownDirectories } from './state-dir.js';
-import { stderrIsJournal } from './stderr-log.js';
+import { stderrIsJournal, writeStderr } from './stderr-log.js';
 import { isImplicit, readCertificates } from './tls.js';
 
 /** How long a client that is not served may keep us, milliseconds. */
@@ -92,7 +92,7 @@ function takeOverOutput(given: Exclude<Given, { is: 'nothing' }>): LogOf {
     if (openSync('/dev/null', 'r+') !== fd) throw new Error(`descriptor ${fd} is not the lowest free one`);
   }
   if (!replaced.includes(2)) {
-    return (_, threshold) => createLog(line => process.stderr.write(line), { journal, threshold });
+    return (_, threshold) => createLog(writeStderr, { journal, threshold });
   }
   return (host, threshold) => {
     // Without koffi there is nobody to tell but whoever looks at the exit code.

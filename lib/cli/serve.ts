@@ -5,7 +5,7 @@ import type { Host } from '../host/host.js';
 import { loadHost } from '../host/load.js';
 import type { TcpServer } from '../server/tcp.js';
 import { serveShared } from './serve-shared.js';
-import { stderrLog } from './stderr-log.js';
+import { stderrLog, writeIfPossible } from './stderr-log.js';
 import type { ServerTls } from './tls.js';
 
 export async function serve(raw: RawOptions): Promise<void> {
@@ -17,7 +17,7 @@ export async function serve(raw: RawOptions): Promise<void> {
   const host = await nativeHost();
   await serveShared(host, log, settings, {
     open: (server, tls) => listen(server, settings, tls),
-    onReady: where => process.stdout.write(`mbox-pop3d ready${where}\n`),
+    onReady: where => writeIfPossible(process.stdout, `mbox-pop3d ready${where}\n`),
   });
 }
 

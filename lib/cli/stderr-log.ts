@@ -1,4 +1,8 @@
-/** The log of a foreground command: stderr, with journald's priorities when stderr is the journal. */
+/**
+ * The log of a foreground command: stderr, with journald's priorities when stderr is the journal.
+ *
+ * Invariant: a log that cannot be written ends nobody's session. Whoever read it may be gone, or its disk full.
+ */
 import { fstatSync } from 'node:fs';
 import { createLog, type Level, type Log } from '../log.js';
 
@@ -13,5 +17,19 @@ export function stderrIsJournal(stream = process.env.JOURNAL_STREAM): boolean {
 }
 
 export function stderrLog(threshold: Level): Log {
-  return createLog(line => process.stderr.write(line), { journal: stderrIsJournal(), threshold });
+  return createLog(writeStderr, { journal: stderrIsJournal(), threshold });
+}
+
+/** One line to descriptor 2, if that takes it. */
+export function writeStderr(line: string): void {
+  writeIfPossible(process.stderr, line);
+}
+
+const guarded = new Set<NodeJS.WriteStream>();
+
+/** Writes to stdout or stderr. What fails is forgotten: there is nobody to tell, and the next may succeed. */
+export function writeIfPossible(stream: NodeJS.WriteStream, text: string): void {
+  if (!guarded.has(stream)) stream.on('error', () => {});
+  guarded.add(stream);
+  stream.write(text);
 }

@@ -7,6 +7,7 @@ import { MAX_VALUE } from '../../lib/log.js';
 import { messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { makePlaces, passwordOf, startReal, usersNamed } from '../support/real-server.js';
+import { servePlaces, serving } from '../support/serving.js';
 
 test('a session is three lines, with what it did', async () => {
   const server = await startReal(makePlaces({ alice: messages(3).join('') }), usersNamed('alice'));
@@ -88,4 +89,29 @@ test('a name with LF is two lines of the client, and no name', async () => {
     'info 127.0.0.1 login-failed user=alice reason="wrong password" method=USER',
     expect.stringMatching(/^debug 127\.0\.0\.1 no-login /),
   ]);
+});
+
+test.each(['1', '2'])('whoever reads the log is gone: sessions go on (--workers %s)', async workers => {
+  const places = servePlaces({ alice: messages(2).join('') });
+  const { server, port } = await serving(places, ['--workers', workers]);
+  server.child.stderr!.destroy();
+  server.child.stdout!.destroy();
+  for (const left of ['1 message left', 'maildrop empty']) {
+    const client = await Pop3Client.loggedIn(port, 'alice', passwordOf('alice'));
+    await client.ok('DELE 1');
+    expect(await client.ok('QUIT')).toContain(`(${left})`);
+    await client.rest();
+  }
+  expect(await server.stop()).toBe(0);
+  expect(places.content('alice')).toBe('');
+});
+
+test('a log on a full disk: the server starts, and serves', async () => {
+  const places = servePlaces({ alice: messages(1).join('') });
+  const wrapper = ['sh', '-c', 'exec "$@" 2> /dev/full', 'sh'];
+  const { server, port } = await serving(places, [], { wrapper });
+  const client = await Pop3Client.loggedIn(port, 'alice', passwordOf('alice'));
+  await client.ok('QUIT');
+  await client.rest();
+  expect(await server.stop()).toBe(0);
 });
