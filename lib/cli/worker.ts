@@ -37,6 +37,8 @@ class Worker {
   readonly #channel: Channel;
   #server: TcpServer | undefined;
   #certificates: Certificates | undefined;
+  /** The last that came after the start, perhaps before it was over. */
+  #renewed: readonly PemPair[] | undefined;
   #log: Log = silentLog;
   #stopped: Promise<void> | undefined;
 
@@ -72,7 +74,8 @@ class Worker {
         void this.#start(deserialize(octets) as WorkerStart);
         return;
       case 'certificates':
-        this.#certificates?.use(deserialize(octets) as PemPair[]);
+        this.#renewed = deserialize(octets) as PemPair[];
+        this.#certificates?.use(this.#renewed);
         return;
       case 'stop':
         void this.#stop(deserialize(octets) as number);
@@ -88,7 +91,10 @@ class Worker {
     if (degraded !== undefined) throw new Error(degraded);
     if (undumpable) host.becomeUndumpable();
     this.#log = openLog(host, settings, syslog);
-    if (certificates) this.#certificates = await loadCertificates(settings, sockets, certificates);
+    if (certificates) {
+      this.#certificates = await loadCertificates(settings, sockets, certificates);
+      if (this.#renewed) this.#certificates.use(this.#renewed);
+    }
     const server = new TcpServer({
       ...settings,
       services: this.#services(host, settings),

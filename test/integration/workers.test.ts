@@ -217,9 +217,23 @@ test('SIGHUP: new certificates for all workers', async () => {
   const tls = ['--tls-listen', '127.0.0.1:0', '--tls-cert', cert, '--tls-key', key];
   const { server, workers } = await pair(places, tls);
   const [port] = (await server.tlsPorts()) as [number];
-  const shown = (worker: Worker) => worker.alone(async () => shownBy(await tlsConnect({ port })));
+  const current = async () => shownBy(await tlsConnect({ port }));
+  const shown = (worker: Worker) => worker.alone(current);
   for (const worker of workers) expect(await shown(worker)).toBe('rsa');
   install('other');
   server.child.kill('SIGHUP');
   for (const worker of workers) await expect.poll(() => shown(worker), PATIENCE).toBe('other');
+
+  // One that is just being started has been given the old ones, and hears of the new ones before it uses them.
+  const [a, b] = workers;
+  process.kill(a.pid, 'SIGKILL');
+  await server.logged(/ worker-lost /);
+  const replacement = (await workersOf(server, 2)).find(pid => pid !== b.pid)!;
+  await withStopped([replacement], async () => {
+    install('rsa');
+    server.child.kill('SIGHUP');
+    await expect.poll(current, PATIENCE).toBe('rsa');
+  });
+  await server.logged(/ worker-replaced\n/);
+  expect(await shown(one(port, replacement, b.pid))).toBe('rsa');
 });
