@@ -31,6 +31,7 @@ export async function attemptLogin(
   const { method } = credentials;
   const login = 'password' in credentials ? { password: credentials.password, peer } : undefined;
   let began = performance.now();
+  let checked = false;
   const attempt = await services.throttle.begin(peer.address, credentials.user, login);
   try {
     if (attempt === undefined) throw tooMany();
@@ -39,6 +40,7 @@ export async function attemptLogin(
       began = performance.now();
     }
     const verdict = await (attempt.verdict ?? check(services, credentials, peer));
+    checked = true;
     if ('refused' in verdict) {
       // Before the wait, so that what reads the log (fail2ban) is not slower than the client; and also when the
       // client has left: where backends are slow to say no, a guesser need not wait for it.
@@ -55,7 +57,8 @@ export async function attemptLogin(
     return await open(services, peer, connection, account);
   } catch (error) {
     if (error instanceof Unavailable) {
-      log.failure('login-failed', error, { user, reason: error.code, method });
+      // Nothing was checked, nothing was waited for: it may come as often as anybody likes.
+      log.failure('login-failed', error, { user, reason: error.code, method }, !checked);
     } else if (error instanceof BadRequest) {
       // Its proof was right, so nobody has guessed.
       log.write('info', 'login-failed', { user, reason: 'given up', method, message: error.message });

@@ -1,7 +1,8 @@
 /**
  * What those can make us write who have not logged in: a flood of refused connections, failed handshakes or
  * ends without a login costs a few lines, and their number, so that it neither fills a disk nor hides the rest
- * (failure-checks C67). Refused logins are not among them: they take their time, and fail2ban wants each.
+ * (failure-checks C67). So do logins that are turned away before anything was checked, such as those of whom too many
+ * wait already. Refused logins are not among them: they take their time, and fail2ban wants each.
  *
  * Invariant: of a window and an event at most `LINES` lines and a sum are written, and no more is remembered.
  */

@@ -32,9 +32,15 @@ export class SessionLog {
     this.sent[command].octets += octets;
   }
 
-  /** Something that should not have happened. */
-  failure(event: string, error: unknown, more: Fields = {}): void {
-    this.write(error instanceof Unavailable ? 'warn' : 'error', event, { ...more, ...describe(error) });
+  /**
+   * Something that should not have happened.
+   * @param ofStranger as the method of that name
+   */
+  failure(event: string, error: unknown, more: Fields = {}, ofStranger = false): void {
+    const level = error instanceof Unavailable ? 'warn' : 'error';
+    const fields = { ...more, ...describe(error) };
+    if (ofStranger) this.ofStranger(level, event, fields);
+    else this.write(level, event, fields);
   }
 
   /** The end of a session that never logged in: of interest only when we ended it. */

@@ -146,3 +146,17 @@ test('a guesser waits, more and more; the user, who has logged in from there bef
   // Bob's own password still lets him in, after a wait.
   expect(await tryLogin(port, 'bob')).toMatch(/^\+OK/);
 });
+
+test('who guesses too often at a time costs the log one line, and a number', async () => {
+  const flags = ['--failure-delay', '0', '--max-failure-delay', '20', '--max-waiting-logins', '1'];
+  const { port, server } = await serving(servePlaces({ bob: MAIL }), flags);
+  for (let i = 0; i < 3; i++) await tryLogin(port, 'bob', 'wrong');
+  const guessers = await Promise.all(Array.from({ length: 13 }, () => Pop3Client.greeted(port)));
+  for (const guesser of guessers) await guesser.ok('USER bob');
+  for (const guesser of guessers) guesser.send('PASS wrong\r\n');
+  const replies = await Promise.all(guessers.map(guesser => guesser.line()));
+  expect(replies.filter(reply => reply !== REFUSED).length).toBe(12);
+  await server.stop();
+  expect(server.stderr().match(/message="too many login attempts/g)?.length).toBe(1);
+  expect(server.stderr()).toMatch(/ refused-more of=login-failed connections=11\n/);
+});
