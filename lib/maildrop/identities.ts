@@ -83,6 +83,8 @@ async function* samples(file: MailboxFile, runs: Iterator<Run>): AsyncGenerator<
   try {
     for (let run = await coming; run !== undefined; run = await coming) {
       coming = read(++turn);
+      // It is asked for later, and must not pass for an error that nobody sees until then.
+      coming.catch(() => {});
       yield run;
     }
   } finally {

@@ -131,7 +131,10 @@ export class MailboxFile {
     const buffers = new ScanBuffers(this.kernel);
     const next = (position: number) => {
       const into = buffers.next(size - position);
-      return { into, count: readFully(this.io, this.fd, into, position) };
+      const count = readFully(this.io, this.fd, into, position);
+      // It is asked for later, and must not pass for an error that nobody sees until then.
+      count.catch(() => {});
+      return { into, count };
     };
     let reading = next(from);
     try {

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
 import { SCAN_CHUNK } from '../../lib/maildrop/scan-buffers.js';
@@ -123,4 +123,25 @@ test('a disk that fails in the middle', async () => {
   const file = await opened(mail(3 * SCAN_CHUNK, 3), { ...nodeIo, read }, kernel);
   await expect(file.scan()).rejects.toThrow('EIO');
   expect(freeSlots()).toBe(free);
+});
+
+test('a disk that fails while others have their turn: only this scan is told', async () => {
+  const unhandled: unknown[] = [];
+  const listener = (error: unknown) => unhandled.push(error);
+  process.on('unhandledRejection', listener);
+  const now = vi.spyOn(performance, 'now');
+  onTestFinished(() => {
+    process.off('unhandledRejection', listener);
+    now.mockRestore();
+  });
+  const read: SpoolIo['read'] = (fd, into, position) =>
+    position < SCAN_CHUNK ? nodeIo.read(fd, into, position) : Promise.reject(new Error('EIO'));
+  const file = await opened(mail(3 * SCAN_CHUNK, 3), { ...nodeIo, read }, kernel);
+  let clock = 0;
+  now.mockImplementation(() => {
+    clock += 1000;
+    return clock;
+  });
+  await expect(file.scan()).rejects.toThrow('EIO');
+  expect(unhandled).toEqual([]);
 });
