@@ -35,16 +35,26 @@ export class CheckedOctets {
   #lookIsGood = 0;
   #last = 0;
 
-  /**
-   * @param snapshot replaced when the file had to be indexed again
-   * @param broken   makes the error that ends the session
-   */
+  #snapshot: Snapshot;
+
+  /** @param broken makes the error that ends the session */
   constructor(
-    public snapshot: Snapshot,
+    snapshot: Snapshot,
     blocks: Blocks,
     readonly broken: (message: string) => Unavailable,
   ) {
+    this.#snapshot = snapshot;
     this.ahead = new ReadAhead(snapshot.access.file, blocks);
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  /** What was read before may be of a state of the file that this snapshot does not know. */
+  indexedAgain(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    this.ahead.drop();
   }
 
   /** Whether the locks were held all the time until now: what was read before is as indexed. */

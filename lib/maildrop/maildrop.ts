@@ -255,7 +255,7 @@ export class MboxMaildrop implements Maildrop {
       throw this.#broken('mailbox was changed by another program');
     }
     this.snapshot = now;
-    this.#octets.snapshot = now;
+    this.#octets.indexedAgain(now);
     const told = this.#told;
     if (told === undefined) return;
     const again = await this.state.memory.assign(await this.#identities());

@@ -36,6 +36,7 @@ export class MessageOnTheWire implements MessageReader {
       if (this.position === this.end) {
         this.#finished = true;
         used += this.#took(this.form.finish(room), room);
+        this.#mustBeWhole();
         break;
       }
       const most = this.#fitting(room.length);
@@ -60,6 +61,11 @@ export class MessageOnTheWire implements MessageReader {
     return this.total - this.#given + WireForm.slack <= room
       ? Number.POSITIVE_INFINITY
       : WireForm.fitting(room);
+  }
+
+  /** What was told of it before may come from an index that is not true (`index-cache.ts`). */
+  #mustBeWhole(): void {
+    if (this.total !== Number.POSITIVE_INFINITY && this.#given !== this.total) throw this.octets.changed();
   }
 
   #took(count: number, room: Buffer): number {

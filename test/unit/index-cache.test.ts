@@ -268,6 +268,34 @@ test('a body exchanged in place for one that takes more on the wire: that sessio
   expect(await session(spool)).toEqual(await truth(spool));
 });
 
+test('the same body, for RETR: that session ends, and the next is right', async () => {
+  const spool = await warmSpool();
+  overwrite(spool, 'line\nline\nThis is 3.', 'a\nb\nc\nd\ne\nThis is 3.');
+  appendFileSync(spool.mailbox, message(13));
+  const maildrop = await openAlice(spool, CACHED);
+  await expect(collect(maildrop.retrieve(3))).rejects.toMatchObject({ fatal: true });
+  await maildrop.release();
+  expect(await session(spool)).toEqual(await truth(spool));
+});
+
+test('flags changed after the locks were yielded: what was read ahead before is not served', async () => {
+  const spool = spoolWith(flagged(['O', 'O', 'O', 'O']));
+  await sleep(SETTLED);
+  await session(spool);
+  appendFileSync(spool.mailbox, message(5));
+  await sleep(SETTLED);
+  const { texts } = await truth(spool);
+  const maildrop = await openAlice(spool, { ...CACHED, lockYield: 0 });
+  expect(await collect(maildrop.retrieve(1))).toBe(texts[0]);
+  writeFileSync(spool.mailbox, flagged(['RO', 'RO', 'O', 'O']) + message(5) + message(6));
+  await sleep(SETTLED);
+  for (const n of [2, 3, 4, 5]) expect(await collect(maildrop.retrieve(n))).toBe(texts[n - 1]);
+  await maildrop.mark(2);
+  await maildrop.update();
+  const left = flagged(['RO', 'RO', 'O', 'O']).split(/(?<=\n\n)(?=From )/);
+  expect(spool.content()).toBe(left.filter((_, i) => i !== 1).join('') + message(5) + message(6));
+});
+
 test.each([[[1]], [[12]], [[2, 5, 11, 12]], [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]])(
   'deleting %j by a cached index, then by what that leaves',
   async marks => {
