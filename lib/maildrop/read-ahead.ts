@@ -63,7 +63,7 @@ export class ReadAhead {
   #asked = false;
   #closed = false;
   /** Done when nothing is being read any more, and all that was let go is given back. */
-  #settled: Promise<unknown> = Promise.resolve();
+  #settled: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly file: MailboxFile,
@@ -105,7 +105,7 @@ export class ReadAhead {
   #read(position: number, limit: number): Piece {
     if (this.#closed) throw new Error('the mailbox file is closed');
     const piece = new Piece(this.file, this.blocks, position, limit);
-    this.#settled = Promise.all([this.#settled, piece.arrived]);
+    this.#waitFor(piece.arrived);
     return piece;
   }
 
@@ -132,6 +132,12 @@ export class ReadAhead {
   }
 
   #letGo(piece: Piece | undefined): void {
-    if (piece) this.#settled = Promise.all([this.#settled, piece.giveBack()]);
+    if (piece) this.#waitFor(piece.giveBack());
+  }
+
+  #waitFor(one: Promise<void>): void {
+    const before = this.#settled;
+    // Resolves to nothing, so that what is over is not kept in what comes after it.
+    this.#settled = before.then(() => one);
   }
 }
