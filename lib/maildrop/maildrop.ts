@@ -18,6 +18,7 @@ import { changeBetween } from './mailbox-file.js';
 import { LaterReader, MessageOnTheWire } from './message-on-the-wire.js';
 import { DiskFailure } from './redo.js';
 import {
+  beginsAsItDid,
   hasHeaderOf,
   isWhereItWas,
   keptIdentities,
@@ -65,6 +66,8 @@ export class MboxMaildrop implements Maildrop {
   #closed: Promise<void> | undefined;
   /** The unique-ids, once a client may know them. */
   #told: readonly string[] | undefined;
+  /** Messages that a client may have read by an index that is not known to be true. */
+  readonly #served = new Set<number>();
   /** What UPDATE has cut the marked messages out of. */
   #updated: MailboxIndex | undefined;
   /** Messages of the cache that were to be proved. */
@@ -234,11 +237,15 @@ export class MboxMaildrop implements Maildrop {
   /** A reader of a message; one that the cache knew of an earlier state of the file is looked at before. */
   #asKept(n: number, reader: () => MessageReader): MessageReader {
     const { exact, believed } = this.snapshot;
-    if (exact || n > believed || this.#octets.hasSeenHeaderOf(n)) return reader();
+    const serve = () => {
+      if (this.snapshot.believed > 0) this.#served.add(n);
+      return reader();
+    };
+    if (exact || n > believed || this.#octets.hasSeenHeaderOf(n)) return serve();
     return new LaterReader(async () => {
       const { access, index } = this.snapshot;
       if (!(await hasHeaderOf(access.file, index.extent(n)))) await this.#indexAgain();
-      return reader();
+      return serve();
     });
   }
 
@@ -250,7 +257,9 @@ export class MboxMaildrop implements Maildrop {
     const marked = [...this.#marked.keys()];
     if (
       !saysTheSame(was.index, now.index, this.messages) ||
-      !marked.every(n => isWhereItWas(was.index.extent(n), now.index.extent(n)))
+      !marked.every(n => isWhereItWas(was.index.extent(n), now.index.extent(n))) ||
+      // Another message of the same length under that number would be deleted unread.
+      ![...this.#served].every(n => beginsAsItDid(was.index.extent(n), now.index.extent(n)))
     ) {
       throw this.#broken('mailbox was changed by another program');
     }

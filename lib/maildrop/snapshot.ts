@@ -113,7 +113,12 @@ export function saysTheSame(told: MailboxIndex, now: MailboxIndex, count: number
   return true;
 }
 
+/** Whether a message is where it was, with the same header. */
+export function beginsAsItDid(was: Extent, is: Extent): boolean {
+  return was.start === is.start && was.headerCrc === is.headerCrc;
+}
+
 /** Whether a message is where it was, as a whole. */
 export function isWhereItWas(was: Extent, is: Extent): boolean {
-  return was.start === is.start && was.end === is.end && was.headerCrc === is.headerCrc;
+  return beginsAsItDid(was, is) && was.end === is.end;
 }

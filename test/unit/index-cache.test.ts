@@ -287,14 +287,36 @@ test('flags changed after the locks were yielded: what was read ahead before is 
   const { texts } = await truth(spool);
   const maildrop = await openAlice(spool, { ...CACHED, lockYield: 0 });
   expect(await collect(maildrop.retrieve(1))).toBe(texts[0]);
-  writeFileSync(spool.mailbox, flagged(['RO', 'RO', 'O', 'O']) + message(5) + message(6));
+  writeFileSync(spool.mailbox, flagged(['O', 'RO', 'O', 'O']) + message(5) + message(6));
   await sleep(SETTLED);
   for (const n of [2, 3, 4, 5]) expect(await collect(maildrop.retrieve(n))).toBe(texts[n - 1]);
   await maildrop.mark(2);
   await maildrop.update();
-  const left = flagged(['RO', 'RO', 'O', 'O']).split(/(?<=\n\n)(?=From )/);
+  const left = flagged(['O', 'RO', 'O', 'O']).split(/(?<=\n\n)(?=From )/);
   expect(spool.content()).toBe(left.filter((_, i) => i !== 1).join('') + message(5) + message(6));
 });
+
+test.each(['retrieve', 'top'] as const)(
+  'messages of one length, one of which a mail reader deletes: after %s, none gets the number of another',
+  async how => {
+    const alike = Array.from({ length: 7 }, (_, i) => message(i, 'Alike.\n'));
+    const spool = spoolWith(alike.slice(0, 4).join(''));
+    await sleep(SETTLED);
+    await session(spool);
+    appendFileSync(spool.mailbox, alike[4]!);
+    await sleep(SETTLED);
+    const maildrop = await openAlice(spool, { ...CACHED, lockYield: 0 });
+    const read = (n: number) => collect(how === 'top' ? maildrop.top(n, 0) : maildrop.retrieve(n));
+    for (const n of [1, 2]) await read(n);
+    const now = alike.slice(1).join('');
+    writeFileSync(spool.mailbox, now);
+    // It would be message 4, and DELE of what was read would delete message 3 unread.
+    await expect(read(3)).rejects.toMatchObject({ fatal: true });
+    await maildrop.release();
+    expect(spool.content()).toBe(now);
+    expect(await session(spool)).toEqual(await truth(spool));
+  },
+);
 
 test.each([[[1]], [[12]], [[2, 5, 11, 12]], [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]])(
   'deleting %j by a cached index, then by what that leaves',
