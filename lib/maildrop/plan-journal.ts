@@ -131,6 +131,8 @@ export class PlanJournal {
    */
   async prepare(ranges: number): Promise<void> {
     const { io } = this.place;
+    // Recovery may have gone by it, at login.
+    await this.close();
     const opened = await openJournalFile(this.place, this.path);
     if ('foreign' in opened) throw new Error(`${this.path} is not ours: ${opened.foreign}`);
     let size = 0;

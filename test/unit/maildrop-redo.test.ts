@@ -10,6 +10,7 @@ import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { MOVE_CHUNK } from '../../lib/maildrop/ranges.js';
 import { message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { openAlice } from '../support/maildrop.js';
+import { meteredIo } from '../support/metered-io.js';
 
 /** Calls that change something. */
 const CHANGES = ['write', 'truncate', 'sync', 'rename', 'unlink', 'mkdir', 'setTimes'] as const;
@@ -165,4 +166,39 @@ test("a journal that may be somebody else's is never written to", async () => {
   await expect(session.update()).rejects.toThrow('not removed');
   expect([readFileSync(journal, 'latin1'), spool.content()]).toEqual(['not ours', before]);
   expect(readdirSync(dirname(journal))).toEqual(['journal', 'journal.plan']);
+});
+
+test('a session that finished a plan, and deletes, gives back every descriptor', async () => {
+  const content = messages(40);
+  const spool = spoolWith(content.join(''));
+  let writes = 0;
+  const full = meteredIo((call, path) => {
+    if (call !== 'write') return undefined;
+    if (/\/journal(\.new)?$/.test(path)) return 'ENOSPC';
+    // The first probes, and the second is the first step.
+    return path.endsWith('/spool/alice') && ++writes > 1 ? 'EIO' : undefined;
+  });
+  const interrupted = await openAlice(spool, { io: full });
+  await interrupted.mark(2);
+  await expect(interrupted.update()).rejects.toThrow('not removed');
+
+  const open = new Set<number>();
+  const io: SpoolIo = {
+    ...nodeIo,
+    open: async (...args) => {
+      const fd = await nodeIo.open(...args);
+      open.add(fd);
+      return fd;
+    },
+    close: async fd => {
+      open.delete(fd);
+      await nodeIo.close(fd);
+    },
+  };
+  const session = await openAlice(spool, { io });
+  expect(session.messages).toBe(39);
+  await session.mark(2);
+  await session.update();
+  expect(spool.content()).toBe(content.filter((_, i) => i !== 1 && i !== 2).join(''));
+  expect([...open]).toEqual([]);
 });
