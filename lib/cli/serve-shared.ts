@@ -6,7 +6,7 @@ import type { Settings } from '../config.js';
 import { EX, UsageError } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
-import { connectionsPossible } from '../server/descriptors.js';
+import { DescriptorBudget } from '../server/descriptors.js';
 import { TcpServer } from '../server/tcp.js';
 import { runUntilStopped, StopRequest } from './foreground.js';
 import { selfCheck } from './self-check.js';
@@ -41,7 +41,8 @@ export async function serveShared<Opened>(
     request.stop('disk failure');
   };
   const service = await prepareService(host, log, settings, { stays: true, onDiskFailure });
-  const maxConnections = Math.min(settings.maxConnections, connectionsPossible());
+  const descriptors = new DescriptorBudget();
+  const maxConnections = Math.min(settings.maxConnections, descriptors.connections);
   const onIdle = { after: options.idleExit ?? 0, leave: () => request.stop('idle') };
   const tls = await ServerTls.open(settings, log);
   // Not waited for: a login finishes its own mailbox first, and one that is locked must not keep others out.
@@ -49,7 +50,7 @@ export async function serveShared<Opened>(
   const finishLeft = () => {
     if (!settings.readOnly) swept = swept.then(() => sweep(service, log));
   };
-  const { services } = service;
+  const services = { ...service.services, descriptors };
   const common = { services, log, maxConnections, onIdle };
   const server =
     settings.workers === 1
@@ -69,9 +70,9 @@ export async function serveShared<Opened>(
   await service.dropRoot();
   await server.start();
 
-  if (maxConnections < settings.maxConnections) {
+  if (descriptors.sessions < settings.maxConnections) {
     const remedy = 'raise the limit of open files (ulimit -n, LimitNOFILE=)';
-    log.write('warn', '-', 'fewer-connections', { possible: maxConnections, remedy });
+    log.write('warn', '-', 'fewer-connections', { possible: descriptors.sessions, remedy });
   }
   for (const finding of selfCheck(settings)) log.write('warn', '-', 'self-check', { ...finding });
   request.onHangup(() => {

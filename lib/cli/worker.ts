@@ -13,6 +13,7 @@ import { loadHost } from '../host/load.js';
 import { WORKER_PIPE, WORKER_SOCKETS } from '../host/worker-process.js';
 import { createLog, type Log, silentLog } from '../log.js';
 import type { Account } from '../pop3/ports.js';
+import { DescriptorBudget } from '../server/descriptors.js';
 import type { SessionServices } from '../server/session.js';
 import { TcpServer } from '../server/tcp.js';
 import { Channel } from '../server/worker-channel.js';
@@ -121,7 +122,12 @@ class Worker {
       ownerOf: (account: Account) => mailboxOwner(host, account),
       onDiskFailure: () => channel.tell('disk-failed'),
     });
-    return { ...own, throttle: new RemoteThrottle(channel), users: new RemoteUsers(channel) };
+    return {
+      ...own,
+      throttle: new RemoteThrottle(channel),
+      users: new RemoteUsers(channel),
+      descriptors: new DescriptorBudget(),
+    };
   }
 
   #offer({ implicit, minVersion }: SocketTls) {

@@ -82,11 +82,20 @@ async function open(
   if (leave === undefined) {
     throw new Unavailable('SYS/TEMP', 'too many connections of this user, try again later', { fatal: true });
   }
+  const give = services.descriptors?.logIn();
+  if (services.descriptors !== undefined && give === undefined) {
+    leave();
+    throw new Unavailable('SYS/TEMP', 'too many sessions, try again later', { fatal: true });
+  }
+  const end = () => {
+    leave();
+    give?.();
+  };
   try {
     const holder = { silence: () => connection.silentFor(), cut: () => connection.cut('taken-over') };
-    return { account, maildrop: await services.openMaildrop(account, peer, holder), leave };
+    return { account, maildrop: await services.openMaildrop(account, peer, holder), leave: end };
   } catch (error) {
-    leave();
+    end();
     throw error;
   }
 }

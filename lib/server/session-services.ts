@@ -4,6 +4,7 @@ import type { SecureVersion } from 'node:tls';
 import type { Log } from '../log.js';
 import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
+import type { DescriptorBudget } from './descriptors.js';
 import type { KeyedPlaces } from './limits.js';
 import type { AskKernel } from './silence.js';
 import type { Attempts } from './throttle.js';
@@ -74,6 +75,8 @@ export interface SessionServices {
   readonly throttle: Attempts;
   /** Connections of each user, from the right password on. */
   readonly users: KeyedPlaces;
+  /** Where one process serves many. */
+  readonly descriptors?: DescriptorBudget;
   readonly authenticator: Authenticator;
   readonly openMaildrop: OpenMaildrop;
   readonly askKernel: AskKernel;

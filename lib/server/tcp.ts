@@ -188,6 +188,20 @@ export class TcpServer {
     const { socket } = accepted;
     const peer = peerOf(socket);
     const behind = this.#frontEnds.has(peer.address);
+    const { descriptors } = this.options.services;
+    const give = descriptors?.connect();
+    if (descriptors !== undefined && give === undefined) {
+      return this.#refuse(accepted, peer, 'too many connections');
+    }
+    try {
+      await this.#enter(accepted, peer, behind);
+    } finally {
+      give?.();
+    }
+  }
+
+  async #enter(accepted: Accepted, peer: Peer, behind: boolean): Promise<void> {
+    const { socket } = accepted;
     const asked = this.#limits.enter(behind ? undefined : peer.address);
     const place = asked instanceof Promise ? await asked : asked;
     if ('refused' in place) return this.#refuse(accepted, peer, place.refused);

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import { connectionsPossible } from '../../lib/server/descriptors.js';
+import { DescriptorBudget } from '../../lib/server/descriptors.js';
 
 /** From each address, less than the default of `--max-connections-per-address`. */
 const PER_ADDRESS = 40;
@@ -82,7 +82,7 @@ export class Crowd {
  * wanted. Both have the limits of this process; the good client has some of them.
  */
 export function affordable(wanted: number): number {
-  const most = connectionsPossible() - 20;
+  const most = new DescriptorBudget().connections - 20;
   if (most < wanted) process.stdout.write(`only ${most} connections instead of ${wanted}: ulimit -Hn\n`);
   return Math.min(wanted, most);
 }

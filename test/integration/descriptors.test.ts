@@ -1,20 +1,38 @@
 /** C71: with few descriptors, new connections are refused, old ones are served to their end. */
 import { existsSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
-import { connectionsPossible } from '../../lib/server/descriptors.js';
+import { DescriptorBudget, openFilesLimit } from '../../lib/server/descriptors.js';
 import { messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { passwordOf } from '../support/real-server.js';
 import { servePlaces, serving } from '../support/serving.js';
 
 test.each([
-  ['64', 1],
-  ['256', 32],
-  ['1024', 160],
-  ['unlimited', Number.POSITIVE_INFINITY],
-])('%s open files', (limit, connections) => {
+  ['64', 3, 1],
+  ['256', 115, 32],
+  ['1024', 576, 160],
+  ['unlimited', Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+])('%s open files: %d strangers, or %d sessions', (limit, connections, sessions) => {
   const line = `Max open files            ${limit}                 524288               files\n`;
-  expect(connectionsPossible(`Max processes   1 1 processes\n${line}`)).toBe(connections);
+  const budget = new DescriptorBudget(openFilesLimit(`Max processes   1 1 processes\n${line}`));
+  expect([budget.connections, budget.sessions]).toEqual([connections, sessions]);
+});
+
+test('strangers leave room for sessions, sessions for nobody more than there is', () => {
+  const budget = new DescriptorBudget(64 + 60);
+  const strangers = Array.from({ length: 36 }, () => budget.connect());
+  expect(strangers).not.toContain(undefined);
+  expect(budget.connect()).toBeUndefined();
+  // 24 are left: for four of them.
+  const sessions = Array.from({ length: 4 }, () => budget.logIn());
+  expect(sessions).not.toContain(undefined);
+  expect(budget.logIn()).toBeUndefined();
+  // Who could not log in is not let in.
+  strangers[0]!();
+  expect(budget.connect()).toBeUndefined();
+  sessions[0]!();
+  expect(budget.connect()).toBeDefined();
+  expect(budget.logIn()).toBeDefined();
 });
 
 test('ulimit -n 256, 500 clients: the first are served, the others told so; afterwards all is as before', async () => {
@@ -29,7 +47,7 @@ test('ulimit -n 256, 500 clients: the first are served, the others told so; afte
   const sessions = await Promise.all(users.map(user => Pop3Client.loggedIn(port, user, passwordOf(user))));
   const crowd = await Promise.all(Array.from({ length: 500 }, () => Pop3Client.connect(port)));
   const greetings = await Promise.all(crowd.map(client => client.line()));
-  expect(greetings.filter(line => line.startsWith('+OK')).length).toBe(12);
+  expect(greetings.filter(line => line.startsWith('+OK')).length).toBe(67);
   const refused = greetings.filter(line => !line.startsWith('+OK'));
   expect(new Set(refused)).toEqual(new Set(['-ERR [SYS/TEMP] too many connections, try again later']));
   // Everybody deletes, each with a lock and a journal, while the crowd is there.
@@ -55,4 +73,30 @@ test('ulimit -n 256, 500 clients: the first are served, the others told so; afte
   const log = server.stderr();
   expect(log.match(/ refused reason/g)?.length).toBeLessThanOrEqual(10);
   expect(log).not.toMatch(/EMFILE|internal-error/);
+});
+
+test('ulimit -n 256: strangers may be many, and some of them can log in; one too many is told so', async () => {
+  const users = Array.from({ length: 17 }, (_, i) => `user${i}`);
+  const places = servePlaces(Object.fromEntries(users.map(user => [user, messages(1).join('')])));
+  const flags = ['--max-connections', '500', '--max-connections-per-address', '500'];
+  const { port } = await serving(places, flags, {
+    wrapper: ['sh', '-c', 'ulimit -n 256; exec "$0" "$@"'],
+  });
+  const crowd = await Promise.all(Array.from({ length: 116 }, () => Pop3Client.connect(port)));
+  const greetings = await Promise.all(crowd.map(client => client.line()));
+  const inside = crowd.filter((_, i) => greetings[i]!.startsWith('+OK'));
+  expect(inside).toHaveLength(115);
+  // 77 descriptors are left, for 15 sessions.
+  const answers: string[] = [];
+  for (const [i, user] of users.slice(0, 16).entries()) {
+    await inside[i]!.ok(`USER ${user}`);
+    inside[i]!.send(`PASS ${passwordOf(user)}\r\n`);
+    answers.push(await inside[i]!.line());
+  }
+  expect(answers.slice(0, 15).filter(line => !line.startsWith('+OK'))).toEqual([]);
+  expect(answers[15]).toBe('-ERR [SYS/TEMP] too many sessions, try again later');
+  await inside[0]!.ok('QUIT');
+  inside[16]!.send(`USER user16\r\nPASS ${passwordOf('user16')}\r\n`);
+  await inside[16]!.line();
+  expect(await inside[16]!.line()).toMatch(/^\+OK/);
 });
