@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
-import { connectionsPossible } from '../../dist/lib/server/descriptors.js';
+import { DescriptorBudget, openFilesLimit } from '../../dist/lib/server/descriptors.js';
 import { Conversation, inSession, openAndQuit } from '../clients.mjs';
 import { memory as memoryOf } from '../processes.mjs';
 import { inTurns, placeFor } from '../running.mjs';
@@ -50,7 +50,9 @@ export async function memory(bench) {
 /** As many as the limit of open files leaves room for, which not every root may raise. */
 function sessionsPossible({ table }) {
   const script = `${RAISE_LIMIT}; cat /proc/self/limits`;
-  const possible = connectionsPossible(execFileSync('sh', ['-c', script], { encoding: 'utf8' }));
+  const possible = new DescriptorBudget(
+    openFilesLimit(execFileSync('sh', ['-c', script], { encoding: 'utf8' })),
+  ).sessions;
   if (possible < 10_000) table.note(`The limit of open files allows ${possible} sessions here, not 10,000.`);
   return possible - 1;
 }
