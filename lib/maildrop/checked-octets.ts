@@ -51,10 +51,10 @@ export class CheckedOctets {
     return this.#snapshot;
   }
 
-  /** What was read before may be of a state of the file that this snapshot does not know. */
+  /** Without the locks, what was read before may be of a state of the file that this snapshot does not know. */
   indexedAgain(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
-    this.ahead.drop();
+    if (!this.held) this.ahead.drop();
   }
 
   /** Whether the locks were held all the time until now: what was read before is as indexed. */
