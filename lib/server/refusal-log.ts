@@ -8,7 +8,7 @@
  */
 import type { Fields, Level, Log } from '../log.js';
 
-/** Lines of one event in one window, each for another address and reason. */
+/** Lines of one event in one window, each for another address, reason or cause. */
 export const LINES = 10;
 /** How long a window is, in ms. */
 export const WINDOW = 10_000;
@@ -34,7 +34,7 @@ export class RefusalLog implements Log {
     this.#window ??= setTimeout(() => this.close(), WINDOW).unref();
     const written = this.#events.get(event) ?? { keys: new Set(), more: 0 };
     this.#events.set(event, written);
-    const key = `${who} ${fields.reason}`;
+    const key = `${who} ${fields.reason} ${fields.cause}`;
     if (written.keys.has(key) || written.keys.size >= LINES) {
       written.more++;
       return;

@@ -51,3 +51,13 @@ test('one event does not hide another, and what is only for who asks is not coun
   log.close();
   expect(lines.slice(LINES + 51)).toEqual(['warn - refused-more of=tls-failed connections=90']);
 });
+
+test('a backend that fails in another way is another line', () => {
+  const { log, lines } = start();
+  const fail = (cause: string) =>
+    log.write('warn', '192.0.2.1', 'login-failed', { reason: 'SYS/TEMP', cause });
+  fail('ENOENT');
+  fail('ECONNREFUSED');
+  fail('ENOENT');
+  expect(lines.map(line => /cause=(\w+)/.exec(line)?.[1])).toEqual(['ENOENT', 'ECONNREFUSED']);
+});
