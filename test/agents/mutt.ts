@@ -25,12 +25,23 @@ const LOOK_EVERY = 3000;
  * the mailbox was changed by another program meanwhile: mutt 2.2.12 reads a mailbox that has become smaller again
  * without locking it, so that mail that comes just then is in its list twice, and would be written twice. It is never
  * killed: in the middle of rewriting it would lose mail.
+ * @param then more keys, typed if what came of the first is good; else it is left by "x"
  * @returns what was on its screen
  * @throws Error when mutt does not end well
  */
-export async function mutt(host: AgentHost, user: string, keys: string): Promise<string> {
+export async function mutt(
+  host: AgentHost,
+  user: string,
+  keys: string,
+  then?: { readonly keys: string; readonly ifGood: () => boolean },
+): Promise<string> {
   const home = join(host.root, 'home', user);
-  const lines = [...SETTINGS, `set folder="${home}"`, `macro index X "${keys}"`];
+  const lines = [
+    ...SETTINGS,
+    `set folder="${home}"`,
+    `macro index X "${keys}"`,
+    `macro index Z "${then?.keys ?? ''}"`,
+  ];
   const rc = host.write(`home/${user}/.muttrc`, lines.map(line => `${line}\n`).join(''));
   const command = host.inside(['mutt', '-n', '-F', rc, '-f', `/var/mail/${user}`], user).join(' ');
   const child = spawn('script', ['-qec', command, join(home, 'typescript')], {
@@ -49,11 +60,16 @@ export async function mutt(host: AgentHost, user: string, keys: string): Promise
     // Its status line: the mailbox is open. "X" is bound to the keys.
     if (typed === '' && /-[-*%]-Mutt: /.test(screen)) type('X');
   });
+  const next = () => {
+    if (screen.includes(CHANGED)) return 'x';
+    if (typed === 'X' && then) return then.ifGood() ? 'Z' : 'x';
+    return typed === 'X' || typed === 'Z' ? 'q' : 'x';
+  };
   let answered = 0;
   const typing = setInterval(() => {
     const asked = screen.split('remove lock for').length - 1;
     if (asked > answered) child.stdin.write('n');
-    else if (typed !== '') type(typed === 'X' && !screen.includes(CHANGED) ? 'q' : 'x');
+    else if (typed !== '') type(next());
     answered = asked;
   }, LOOK_EVERY);
   const { code, stdout } = await outcome(child);
@@ -62,15 +78,20 @@ export async function mutt(host: AgentHost, user: string, keys: string): Promise
   return screen;
 }
 
+const onTagged = (keys: string) => `<tag-prefix-cond>${keys}<end-cond>`;
+
 /**
- * The keys that copy all messages a pattern matches to a file, then mark them for deletion.
+ * The keys that tag all messages a pattern matches, and copy them to a file.
  * @param pattern without quotes and blanks
  */
+export function copyOut(pattern: string, copy: string): string {
+  return `<tag-pattern>${pattern}<enter>${onTagged(`<copy-message><kill-line>${copy}<enter>`)}`;
+}
+
+/** The keys that mark what is tagged for deletion. */
+export const DELETE_TAGGED = onTagged('<delete-message>');
+
+/** Both in one go. */
 export function takeOut(pattern: string, copy: string): string {
-  const onTagged = (keys: string) => `<tag-prefix-cond>${keys}<end-cond>`;
-  return [
-    `<tag-pattern>${pattern}<enter>`,
-    onTagged(`<copy-message><kill-line>${copy}<enter>`),
-    onTagged('<delete-message>'),
-  ].join('');
+  return copyOut(pattern, copy) + DELETE_TAGGED;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentHost } from '../agents/agent-host.js';
 import { type Dovecot, Imap } from '../agents/dovecot.js';
-import { mutt, takeOut } from '../agents/mutt.js';
+import { copyOut, DELETE_TAGGED, mutt } from '../agents/mutt.js';
 import type { Box } from './boxes.js';
 import type { Ledger } from './ledger.js';
 import { identify, splitMailbox } from './messages.js';
@@ -37,17 +37,30 @@ async function muttTakesOut(host: AgentHost, box: Box, tally: Tally): Promise<vo
   rmSync(copy, { force: true });
   const start = performance.now();
   let screen = '';
+  const copies = () => (existsSync(copy) ? splitMailbox(readFileSync(copy, 'latin1')) : []);
+  // Who moves mail looks whether it has arrived before it is deleted.
+  const ifGood = () => copies().every(isWhole);
   try {
-    screen = await mutt(host, box.user, takeOut('~hReader:.mutt', copy));
+    const then = { keys: DELETE_TAGGED, ifGood };
+    screen = await mutt(host, box.user, copyOut('~hReader:.mutt', copy), then);
   } catch (error) {
     box.ledger.problem(String(error));
   }
   tally.time('mutt', performance.now() - start);
-  const messages = existsSync(copy) ? splitMailbox(readFileSync(copy, 'latin1')) : [];
+  const messages = copies();
   const taken = messages.flatMap(message => copied(message, tally));
   box.ledger.readerDid(`mutt: ${messages.length} copied, ${idsOf(taken)}; its screen: ${saidBy(screen)}`);
   // Found by where it was, like what is copied: any program that rewrites the mailbox has mutt do that.
   tally.count('mutt: took one message for another', box.ledger.takenOut(taken, 'mutt').length);
+}
+
+function isWhole(message: string): boolean {
+  try {
+    identify(message);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function idsOf(messages: readonly { id: string }[]): string {
