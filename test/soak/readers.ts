@@ -39,7 +39,7 @@ async function muttTakesOut(host: AgentHost, box: Box, tally: Tally): Promise<vo
   let screen = '';
   const copies = () => (existsSync(copy) ? splitMailbox(readFileSync(copy, 'latin1')) : []);
   // Who moves mail looks whether it has arrived before it is deleted.
-  const ifGood = () => copies().every(isWhole);
+  const ifGood = () => copies().every(message => wholeOf(message) !== undefined);
   try {
     const then = { keys: DELETE_TAGGED, ifGood };
     screen = await mutt(host, box.user, copyOut('~hReader:.mutt', copy), then);
@@ -54,12 +54,11 @@ async function muttTakesOut(host: AgentHost, box: Box, tally: Tally): Promise<vo
   tally.count('mutt: took one message for another', box.ledger.takenOut(taken, 'mutt').length);
 }
 
-function isWhole(message: string): boolean {
+function wholeOf(message: string): { id: string; digest: string } | undefined {
   try {
-    identify(message);
-    return true;
+    return identify(message);
   } catch {
-    return false;
+    return undefined;
   }
 }
 
@@ -79,12 +78,9 @@ function saidBy(screen: string): string {
  * has changed the mailbox can be anything. That proves nothing: were such a message missing, it would be lost.
  */
 function copied(message: string, tally: Tally): { id: string; digest: string }[] {
-  try {
-    return [identify(message)];
-  } catch {
-    tally.count('mutt: copied from a mailbox that had changed');
-    return [];
-  }
+  const whole = wholeOf(message);
+  if (whole === undefined) tally.count('mutt: copied from a mailbox that had changed');
+  return whole === undefined ? [] : [whole];
 }
 
 export async function runDovecot(
