@@ -2,19 +2,19 @@
  * `mbox-pop3d demo`, what `npm start` runs: serves a copy of the examples, which it never touches, and
  * leaves nothing behind; for root and for an ordinary user, and from wherever it is installed.
  */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Expected, FIXTURES } from '../clients/expected.js';
+import { startDemo, temporary } from '../support/demo.js';
 import { installInto } from '../support/installed.js';
 import { scratchDir } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
-import { IS_ROOT, launch, type Running, type RunOptions, run } from '../support/program.js';
+import { IS_ROOT, run } from '../support/program.js';
 import { passwordOf } from '../support/real-server.js';
 import { SERVED_BY } from '../support/serving.js';
 
 const USER = 'alice';
-const DEMO = ['demo', '--listen', '127.0.0.1:0'];
 
 /** Content and times of every example. */
 function examples(): string[] {
@@ -22,20 +22,6 @@ function examples(): string[] {
     const path = join(FIXTURES, name);
     return `${name} ${statSync(path).mtimeMs} ${statSync(path).mode} ${readFileSync(path, 'latin1')}`;
   });
-}
-
-/** Where temporary directories go, for whomever it becomes. */
-function temporary(): string {
-  const dir = join(scratchDir(), 'tmp');
-  mkdirSync(dir);
-  for (const path of [join(dir, '..'), dir]) chmodSync(path, 0o1777);
-  return dir;
-}
-
-async function start(TMPDIR: string, options: RunOptions = {}): Promise<{ demo: Running; port: number }> {
-  const demo = launch(DEMO, { ...options, env: { TMPDIR } });
-  const port = await demo.port();
-  return { demo, port };
 }
 
 /** Downloads all and deletes two of the messages. */
@@ -57,7 +43,7 @@ async function tryOut(port: number): Promise<void> {
 test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s ends it, nothing is left', async signal => {
   const before = examples();
   const tmp = temporary();
-  const { demo, port } = await start(tmp, IS_ROOT ? SERVED_BY : {});
+  const { demo, port } = await startDemo([], { tmp, ...(IS_ROOT && SERVED_BY) });
   if (signal === 'SIGINT') await tryOut(port);
   demo.child.kill(signal);
   expect(await demo.exited).toBe(0);
@@ -66,7 +52,7 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s ends it, nothing is left
 });
 
 test('what it prints can be pasted', async () => {
-  const { demo, port } = await start(temporary());
+  const { demo, port } = await startDemo();
   const text = demo.stdout();
   const [, user, password] = /curl -u ([^:]+):(\S+) pop3:\/\/127\.0\.0\.1:\d+\/1 /.exec(text)!;
   expect(text).toContain(`pop3://127.0.0.1:${port}/`);
@@ -74,7 +60,7 @@ test('what it prints can be pasted', async () => {
 });
 
 test('every user it names can log in, or is told why not', async () => {
-  const { demo, port } = await start(temporary());
+  const { demo, port } = await startDemo();
   const users = /users: +(.*)/.exec(demo.stdout())![1]!.split(' ');
   expect(users.length).toBeGreaterThanOrEqual(12);
   const refused: string[] = [];
@@ -89,7 +75,7 @@ test('every user it names can log in, or is told why not', async () => {
 });
 
 test('a port in use is one line, and nothing is left', async () => {
-  const { port } = await start(temporary());
+  const { port } = await startDemo();
   const tmp = temporary();
   const args = ['demo', '--listen', `127.0.0.1:${port}`];
   const { code, stdout, stderr } = await run(args, { env: { TMPDIR: tmp } });
@@ -103,7 +89,7 @@ test('installed below a directory that only its owner can enter', async () => {
   mkdirSync(dir, { mode: 0o700 });
   const program = installInto(dir);
   const tmp = temporary();
-  const { demo, port } = await start(tmp, { program });
+  const { demo, port } = await startDemo([], { tmp, program });
   if (IS_ROOT) expect(demo.status('Uid')).toEqual(Array(4).fill(String(SERVED_BY.uid)));
   await tryOut(port);
   // A user with a DES hash and one with a crypt(3) hash: what checks them must be there.

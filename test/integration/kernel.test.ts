@@ -4,12 +4,13 @@
  */
 import { expect, test } from 'vitest';
 import { Expected } from '../clients/expected.js';
+import { DEMO, startDemo, temporary } from '../support/demo.js';
 import { Pop3Client } from '../support/pop3-client.js';
-import { IS_ROOT, launch, type RunOptions, run } from '../support/program.js';
+import { IS_ROOT, type RunOptions, run } from '../support/program.js';
 import { passwordOf } from '../support/real-server.js';
 import { SERVED_BY } from '../support/serving.js';
 
-const DEMO = ['demo', '--listen', '127.0.0.1:0', '--log-level', 'debug'];
+const DEBUG = ['--log-level', 'debug'];
 const WHO: RunOptions = IS_ROOT ? SERVED_BY : {};
 
 const WITHOUT: [string, RunOptions, RegExp][] = [
@@ -45,13 +46,17 @@ async function servesAll(port: number): Promise<void> {
 }
 
 test.each(WITHOUT)('%s: auto does without', async (_name, options, reason) => {
-  const demo = launch(DEMO, { ...WHO, ...options });
-  await servesAll(await demo.port());
+  const { demo, port } = await startDemo(DEBUG, { ...WHO, ...options });
+  await servesAll(port);
   expect(demo.stderr()).toMatch(reason);
 });
 
 test.each(WITHOUT)('%s: wasm does not start', async (_name, options) => {
-  const { code, stderr } = await run([...DEMO, '--kernel', 'wasm'], { ...WHO, ...options });
+  const { code, stderr } = await run([...DEMO, '--kernel', 'wasm'], {
+    ...WHO,
+    ...options,
+    env: { TMPDIR: temporary() },
+  });
   expect(code).toBe(69);
   expect(stderr).toContain('--kernel wasm: ');
 });
@@ -60,19 +65,20 @@ test.each([
   ['as it is', []],
   ['without guard pages', ['--disable-wasm-trap-handler']],
 ])('with WebAssembly, %s', async (_name, node) => {
-  const demo = launch([...DEMO, '--kernel', 'wasm'], { ...WHO, node });
-  await servesAll(await demo.port());
+  const { demo, port } = await startDemo([...DEBUG, '--kernel', 'wasm'], { ...WHO, node });
+  await servesAll(port);
   expect(demo.stderr()).not.toContain('no-kernel');
 });
 
 test('typescript', async () => {
-  const demo = launch([...DEMO, '--kernel', 'typescript'], { ...WHO, node: ['--jitless'] });
-  await servesAll(await demo.port());
+  const node = ['--jitless'];
+  const { demo, port } = await startDemo([...DEBUG, '--kernel', 'typescript'], { ...WHO, node });
+  await servesAll(port);
   expect(demo.stderr()).not.toContain('no-kernel');
 });
 
 test('another word is refused', async () => {
-  const { code, stderr } = await run([...DEMO, '--kernel', 'fast'], WHO);
+  const { code, stderr } = await run([...DEMO, '--kernel', 'fast'], { ...WHO, env: { TMPDIR: temporary() } });
   expect(code).toBe(64);
   expect(stderr).toContain('--kernel fast: choose of auto, wasm, typescript');
 });

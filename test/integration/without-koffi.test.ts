@@ -5,11 +5,12 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { startDemo } from '../support/demo.js';
 import { installInto } from '../support/installed.js';
 import { scratchDir } from '../support/mailbox.js';
 import { Nowait } from '../support/nowait.js';
 import { Pop3Client } from '../support/pop3-client.js';
-import { launch, run } from '../support/program.js';
+import { run } from '../support/program.js';
 
 function withoutKoffi(): { root: string; program: string } {
   const root = scratchDir();
@@ -22,9 +23,8 @@ function withoutKoffi(): { root: string; program: string } {
 
 test('without koffi: demo serves, serve does not start, a client of inetd is told', async () => {
   const { root, program } = withoutKoffi();
-  const demo = launch(['demo', '--listen=127.0.0.1:0'], { program });
-  const [port] = await demo.ports();
-  const client = await Pop3Client.loggedIn(port!, 'alice', 'secret-alice');
+  const { port } = await startDemo([], { program });
+  const client = await Pop3Client.loggedIn(port, 'alice', 'secret-alice');
   await client.ok('QUIT');
 
   const spool = join(root, 'spool');

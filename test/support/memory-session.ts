@@ -1,5 +1,6 @@
 /** One session in memory, driven by hand: send octets, wait for what comes. */
 import { once } from 'node:events';
+import { onTestFinished, vi } from 'vitest';
 import { serve } from '../../lib/server/session.js';
 import { duplexPair, type PairEnd } from './duplex-pair.js';
 import type { MemoryWorld } from './memory-maildrop.js';
@@ -77,6 +78,12 @@ export class MemorySession {
     while (!this.ended) await once(this.client, 'news');
     return this.received;
   }
+}
+
+/** From now on time passes when the test says so (`vi.advanceTimersByTimeAsync`), to the end of the test. */
+export function timersByHand(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
 }
 
 /** Waits a few turns of the event loop: enough for anything that needs no timer and no I/O. */

@@ -20,7 +20,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../../lib/index.js';
 import type { CertificateFiles } from '../../lib/tls/pem-files.js';
-import { messages, scratchDir } from '../support/mailbox.js';
+import { startDemo } from '../support/demo.js';
+import { messages } from '../support/mailbox.js';
 import { Nowait } from '../support/nowait.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { IS_ROOT, launch, type Running, run } from '../support/program.js';
@@ -315,12 +316,7 @@ test('the library: STLS on its port, TLS on another; a wrong key is an error, an
 });
 
 test('demo', async () => {
-  const root = scratchDir();
-  chmodSync(root, 0o777);
-  const demo = launch(
-    ['demo', '--listen', '127.0.0.1:0', '--tls-listen', '127.0.0.1:0', ...flagsOf(filesOf('ec'))],
-    { env: { TMPDIR: root } },
-  );
+  const { demo } = await startDemo(['--tls-listen', '127.0.0.1:0', ...flagsOf(filesOf('ec'))]);
   const [tls] = await demo.tlsPorts();
   const client = await greeted(tls!);
   await client.logIn('alice', 'secret-alice');

@@ -255,7 +255,7 @@ test('16 processes over 1,000 stale locks: never two holders', { timeout: 110_00
       child.stdout.on('data', chunk => {
         text += chunk;
       });
-      const [code] = await once(child, 'exit');
+      const [code] = await once(child, 'close');
       return { code, ...(JSON.parse(text) as { overlaps: number; rounds: number }) };
     }),
   );

@@ -1,13 +1,13 @@
 /** AUTH in a session: who is let in, what is refused where, and that an exchange is nobody else's business. */
 import { createHmac } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
 import type { Mechanism } from '../../lib/pop3/mechanisms.js';
 import type { ProofMethod } from '../../lib/pop3/ports.js';
 import { MAX_DISCARDED } from '../../lib/pop3/request.js';
 import { MAX_RESPONSE } from '../../lib/pop3/sasl.js';
 import { MemoryWorld } from '../support/memory-maildrop.js';
-import { MemorySession, turns } from '../support/memory-session.js';
+import { MemorySession, timersByHand, turns } from '../support/memory-session.js';
 import { ScramClient } from '../support/scram-client.js';
 
 const base64 = (text: string) => Buffer.from(text, 'latin1').toString('base64');
@@ -187,13 +187,17 @@ describe('lines of an exchange', () => {
     }
   });
 
-  test('the time to log in counts in an exchange, too; and a shutdown ends it', async () => {
-    const slow = new MemoryWorld({ loginTimeout: 20 });
+  test('the time to log in counts in an exchange, too', async () => {
+    timersByHand();
+    const slow = new MemoryWorld({ loginTimeout: 60_000 });
     const session = new MemorySession(slow);
     await session.ask('AUTH PLAIN');
+    await vi.advanceTimersByTimeAsync(60_000);
     await session.done;
     expect(slow.logged.at(-1)).toContain('no-login reason=login-timeout');
+  });
 
+  test('a shutdown ends an exchange', async () => {
     const stopped = new MemorySession(new MemoryWorld());
     await stopped.ask('AUTH PLAIN');
     stopped.shutDown();

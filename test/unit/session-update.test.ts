@@ -1,8 +1,8 @@
 /** C11: UPDATE happens for a complete QUIT line and for nothing else; and what is said is what was done. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Disconnected, Unavailable } from '../../lib/errors.js';
 import { MemoryWorld } from '../support/memory-maildrop.js';
-import { MemorySession, turns } from '../support/memory-session.js';
+import { MemorySession, timersByHand, turns } from '../support/memory-session.js';
 import { readerOf } from '../support/message-reader.js';
 
 async function marked(world: MemoryWorld): Promise<MemorySession> {
@@ -63,20 +63,30 @@ describe('C11: DELE, then', () => {
   );
 
   test('silence: the idle timeout, without a word', async () => {
-    const world = new MemoryWorld({ idleTimeout: 40 });
+    timersByHand();
+    const world = new MemoryWorld({ idleTimeout: 600_000 });
     const session = await marked(world);
     session.received = '';
+    await turns();
+    await vi.advanceTimersByTimeAsync(600_000);
     expect(await session.rest()).toBe('');
     await session.done;
     expectUntouched(world, 'idle');
   });
 
   test('a line that never ends does not put the idle timeout off', async () => {
-    const world = new MemoryWorld({ idleTimeout: 60 });
+    timersByHand();
+    const world = new MemoryWorld({ idleTimeout: 600_000 });
     const session = await marked(world);
-    const drip = setInterval(() => session.client.destroyed || session.send('N'), 5);
+    await turns();
+    for (let minute = 1; minute < 10; minute++) {
+      await vi.advanceTimersByTimeAsync(60_000);
+      session.send('N');
+      await turns();
+    }
+    expect(session.client.destroyed).toBe(false);
+    await vi.advanceTimersByTimeAsync(60_000);
     await session.done;
-    clearInterval(drip);
     expectUntouched(world, 'idle');
   });
 
@@ -188,7 +198,8 @@ describe('QUIT', () => {
   });
 
   test('UPDATE is not interrupted: not by the client, shutdown, or a timer', async () => {
-    const world = new MemoryWorld({ idleTimeout: 30 });
+    timersByHand();
+    const world = new MemoryWorld({ idleTimeout: 600_000 });
     let finish = () => {};
     world.prepare = maildrop => {
       const { update } = maildrop;
@@ -204,7 +215,7 @@ describe('QUIT', () => {
     await turns();
     session.shutDown();
     session.client.destroy();
-    await new Promise(resolve => setTimeout(resolve, 60));
+    await vi.advanceTimersByTimeAsync(1_200_000);
     expect(world.maildrops[0]?.calls.release).toBe(0);
     finish();
     await session.done;

@@ -10,7 +10,7 @@ import { untilAnswer } from '../../lib/server/login.js';
 import { DEFAULT_SESSION_SETTINGS } from '../../lib/server/session.js';
 import { Throttle } from '../../lib/server/throttle.js';
 import { type MemoryMaildrop, MemoryWorld } from '../support/memory-maildrop.js';
-import { MemorySession, turns } from '../support/memory-session.js';
+import { MemorySession, timersByHand, turns } from '../support/memory-session.js';
 import { readerOf } from '../support/message-reader.js';
 
 const LOGIN = 'USER mrose\r\nPASS tanstaaf\r\n';
@@ -236,10 +236,12 @@ describe('logging in', () => {
   });
 
   test('the login timeout ends with the login', async () => {
-    const world = new MemoryWorld({ loginTimeout: 50 });
+    timersByHand();
+    const world = new MemoryWorld({ loginTimeout: 60_000, idleTimeout: 600_000 });
     const session = new MemorySession(world);
     await session.logIn();
-    await new Promise(resolve => setTimeout(resolve, 100));
+    await turns();
+    await vi.advanceTimersByTimeAsync(300_000);
     expect(await session.ask('NOOP')).toBe('+OK nothing done');
     session.client.end();
     await session.done;
