@@ -161,6 +161,13 @@ service anvil {
 `;
 }
 
+/** Node.js with the replies of a session and no session; what it does is the limit of those in Node.js. */
+export async function startFixedReplies({ site }) {
+  const program = new URL('./fixed-replies.mjs', import.meta.url).pathname;
+  const server = await start(site, OURS, site.spool('ours'), [process.execPath, program]);
+  return { ...server, name: 'fixed replies', isLimit: true };
+}
+
 /** All that run, when the benchmark is interrupted. */
 export function killServers() {
   for (const child of children) child.kill('SIGKILL');

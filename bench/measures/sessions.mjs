@@ -1,10 +1,11 @@
 /**
  * Whole sessions per second (connect, USER, PASS, STAT, QUIT, end of the connection) of 1, 8 and 64 clients, each with a
- * small mailbox of its own, and the time of one. All servers check the same DES hash.
+ * small mailbox of its own, and the time of one. All servers check the same DES hash. The limit is what Node.js does that
+ * gives the same replies without a session behind them (fixed-replies.mjs), with the same clients on the same cores.
  */
 import { execFileSync } from 'node:child_process';
 import { ask } from '../clients.mjs';
-import { findPeers, OURS, PROGRAM, startOurs, startPeer } from '../servers.mjs';
+import { findPeers, OURS, PROGRAM, startFixedReplies, startOurs, startPeer } from '../servers.mjs';
 import { PASSWORD } from '../site.mjs';
 
 const TARGETS = { rate: [{ against: 'best', least: 3 }], p99: [{ against: 'best', most: 1 }] };
@@ -46,6 +47,7 @@ export async function sessions(bench) {
   }));
   const servers = await bench.running.all(bench, tables[0].usual.rate);
   const started = [];
+  const fixed = await startFixedReplies(bench);
   try {
     for (const [n, { server, start }] of others.entries())
       await bench.table.attempt(tables[0].others[n].rate, server, async () => {
@@ -54,12 +56,13 @@ export async function sessions(bench) {
     for (const { clients, usual, others } of tables) {
       const all = servers.map(server => ({ server, rows: usual }));
       for (const [n, server] of started.entries()) if (server) all.push({ server, rows: others[n] });
+      all.push({ server: fixed, rows: usual });
       await measure(bench, clients, all);
       for (const rows of others)
         for (const what of ['rate', 'p99']) if (rows[what].samples.has(OURS)) rows[what].peersOf(usual[what]);
     }
   } finally {
-    for (const server of started) await server?.stop();
+    for (const server of [...started, fixed]) await server?.stop();
   }
 }
 
@@ -71,6 +74,11 @@ async function measure(bench, clients, all) {
         // First each user once, so that nothing is new.
         const { sessions, seconds, p50, p99 } = await load(server.port, round === 0 ? 0 : bench.seconds);
         if (round === 0) return;
+        if (server.isLimit) {
+          for (const [what, figure] of Object.entries({ rate: sessions / seconds, p50, p99 }))
+            rows[what].limits.push(figure);
+          return;
+        }
         rows.rate.add(server.name, sessions / seconds);
         rows.p50?.add(server.name, p50);
         rows.p99.add(server.name, p99);
@@ -82,11 +90,13 @@ async function measure(bench, clients, all) {
 /** @param server whom it is about, if it is about one */
 function rowsFor({ table }, clients, text, server) {
   const targets = clients > 1 && server !== 'Dovecot' ? TARGETS : {};
-  const rate = { better: 'more', digits: 0, targets: targets.rate };
+  const limit = 'fixed replies';
+  const rate = { better: 'more', digits: 0, limit, targets: targets.rate };
   return {
     rate: table.row(`sessions, ${clients} at once${text}`, '1/s', rate),
-    p50: server === undefined ? table.row(`p50 of a session, ${clients} at once`, 'ms') : undefined,
-    p99: table.row(`p99 of a session, ${clients} at once${text}`, 'ms', { targets: targets.p99 }),
+    p50:
+      server === undefined ? table.row(`p50 of a session, ${clients} at once`, 'ms', { limit }) : undefined,
+    p99: table.row(`p99 of a session, ${clients} at once${text}`, 'ms', { limit, targets: targets.p99 }),
   };
 }
 
