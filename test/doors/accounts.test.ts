@@ -42,7 +42,8 @@ testAsRoot(
     host.setShadow();
     writeFileSync(host.etc('nologin'), '');
     expect(await tryLogin(door, 'alice')).toBe(REFUSED);
-    await expect.poll(() => host.log.filter(line => line.includes('login-failed')).length).toBe(10);
+    const failures = () => host.log.filter(line => line.includes('login-failed'));
+    await expect.poll(() => failures().length, { timeout: 20_000 }).toBe(10);
     const reasons = host.log
       .map(line => /login-failed .*reason="?(.*?)"? method=USER$/.exec(line)?.[1])
       .filter(Boolean);

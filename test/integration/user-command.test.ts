@@ -23,7 +23,8 @@ const login = async (port: number, name: string, password: string) => {
 
 test('add, passwd, lock, unlock, remove, each with a login at the running server before and after', async () => {
   const places = servePlaces({ zoe: messages(1).join('') });
-  const { server, port } = await serving(places, ['--failure-delay', '0']);
+  const flags = ['--failure-delay', '0', '--max-failure-delay', '0'];
+  const { server, port } = await serving(places, flags);
   const users = join(places.root, 'users');
   const before = readFileSync(users, 'latin1');
   const { uid, gid } = statSync(join(places.spool, 'zoe'));

@@ -36,7 +36,8 @@ while (statSync(ledger).size < Number(target)) {
     },
   });
   if (!(await dotlock.tryLock())) {
-    await sleep(Math.random() * 3);
+    // Where stale locks are broken by name alone, half of the rounds overlap, with shorter pauses not more of them.
+    await sleep(Math.random() * 20);
     continue;
   }
   try {

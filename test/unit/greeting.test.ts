@@ -46,7 +46,7 @@ test('a client that is gone, or takes nothing, is left to the session', async ()
   gone.client.resetAndDestroy();
   await once(gone.client, 'close');
   // The kernel may take a moment to hear of it.
-  await expect.poll(() => greetAtOnce(gone, 'localhost')).toBe(false);
+  await expect.poll(() => greetAtOnce(gone, 'localhost'), { timeout: 20_000 }).toBe(false);
 
   const full = await pair();
   full.client.pause();

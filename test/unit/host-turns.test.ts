@@ -3,6 +3,8 @@ import { expect, test } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
 import { Turns } from '../../lib/host/turns.js';
 
+const PATIENCE = { timeout: 20_000, interval: 5 };
+
 /** A task that ends when told to. */
 function task() {
   let end: (error?: Error) => void = () => {};
@@ -25,11 +27,11 @@ test('so many at a time, the others in order', async () => {
   tasks[1]!.end();
   expect(await results[1]).toBe('done');
   await expect
-    .poll(() => tasks.map(({ signal }) => signal() !== undefined))
+    .poll(() => tasks.map(({ signal }) => signal() !== undefined), PATIENCE)
     .toEqual([true, true, true, false]);
   tasks[0]!.end(new Error('broken'));
   await expect(results[0]).rejects.toThrow('broken');
-  await expect.poll(() => tasks[3]!.signal()).toBeDefined();
+  await expect.poll(() => tasks[3]!.signal(), PATIENCE).toBeDefined();
   for (const { end } of tasks) end();
   expect(await Promise.all(results.slice(2))).toEqual(['done', 'done']);
 });
@@ -47,7 +49,7 @@ test('time is up: the caller is told, the task is told, the place is kept until 
   expect(waits.signal()).toBeUndefined();
   await expect(turns.run(waits.run)).rejects.toMatchObject({ cause: { message: 'no turn in time' } });
   hangs.end(new Error('killed'));
-  await expect.poll(() => turns.run(async () => 'next').catch(() => 'not yet')).toBe('next');
+  await expect.poll(() => turns.run(async () => 'next').catch(() => 'not yet'), PATIENCE).toBe('next');
 });
 
 test('a line of a hundred is not joined', async () => {

@@ -109,7 +109,7 @@ test('connections: counted in and out, and all given back with the worker', asyn
   });
   place.leave();
   expect(remote.total).toBe(1);
-  await vi.waitFor(() => expect(admission.total).toBe(1));
+  await vi.waitFor(() => expect(admission.total).toBe(1), { timeout: 20_000 });
   authority.release();
   expect(admission.total).toBe(0);
   const users = new RemoteUsers(worker);
