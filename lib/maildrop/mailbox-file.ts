@@ -16,8 +16,8 @@ import { ScanBuffers } from './scan-buffers.js';
 /** Linux only: reading then leaves the access time, by which biff(1) and mutt tell new mail, alone. */
 const O_NOATIME: number = constants.O_NOATIME ?? 0;
 
-/** Octets gone through before looking at the time: of messages as small as they come, a thousand. */
-const PIECE = 64 * 1024;
+/** Messages gone through before looking at the time, or empty lines in them. */
+const PIECE = 1000;
 
 /** How long to go through octets before others have a turn, milliseconds. */
 const TURN = 3;
@@ -58,8 +58,8 @@ export class MailboxFile {
     readonly path: string,
     /** For locks, and for the rewrite. */
     readonly fd: number,
-    /** What the descriptor is open on, whatever becomes of the path. */
-    private readonly identity: Pick<FileStat, 'dev' | 'ino'>,
+    /** What the descriptor is open on, whatever becomes of the path, as it was then. */
+    readonly opened: FileStat,
     readonly kernel: Kernel | undefined,
   ) {}
 
@@ -101,7 +101,7 @@ export class MailboxFile {
   async isCurrent(): Promise<boolean> {
     try {
       const named = await this.io.lstat(this.path);
-      return named.dev === this.identity.dev && named.ino === this.identity.ino && named.nlink === 1;
+      return named.dev === this.opened.dev && named.ino === this.opened.ino && named.nlink === 1;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return false;
       throw error;
@@ -145,10 +145,11 @@ export class MailboxFile {
         position += count;
         const last = count < into.length || position >= size;
         if (!last) reading = next(position);
-        for (let at = 0; at < count; at += PIECE) {
-          const octets = buffers.seen(into.subarray(at, Math.min(at + PIECE, count)));
-          scanner.push(octets);
-          alsoTo?.push(octets);
+        for (let at = 0; at < count; ) {
+          const octets = buffers.seen(into.subarray(at, count));
+          const taken = scanner.push(octets, PIECE);
+          alsoTo?.push(octets.subarray(0, taken));
+          at += taken;
           if (performance.now() - since < TURN) continue;
           await othersTurn();
           since = performance.now();

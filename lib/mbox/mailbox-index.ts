@@ -57,25 +57,11 @@ export class IndexBuilder {
     this.#rows++;
   }
 
-  /**
-   * Adds messages that a kernel found.
-   * @param rows of eight words each (`kernel/assembly/scan-messages.ts`), with offsets from `start`
-   */
-  addRows(rows: Uint32Array, count: number, start: number): void {
+  /** Adds messages that a kernel found: the first `count` rows of its tables. */
+  addRows(offsets: Float64Array, small: Uint32Array, count: number): void {
     while ((this.#rows + count) * OFFSETS > this.#offsets.length) this.#grow();
-    const [offsets, small] = [this.#offsets, this.#small];
-    let at = this.#rows * OFFSETS;
-    let smallAt = this.#rows * SMALL;
-    for (let row = 0; row < count * 8; row += 8) {
-      offsets[at++] = start + rows[row]!;
-      offsets[at++] = start + rows[row + 2]!;
-      offsets[at++] = start + rows[row + 3]!;
-      offsets[at++] = rows[row + 4]!;
-      offsets[at++] = rows[row + 5]!;
-      small[smallAt++] = rows[row + 1]!;
-      small[smallAt++] = rows[row + 6]!;
-      small[smallAt++] = rows[row + 7]!;
-    }
+    this.#offsets.set(offsets.subarray(0, count * OFFSETS), this.#rows * OFFSETS);
+    this.#small.set(small.subarray(0, count * SMALL), this.#rows * SMALL);
     this.#rows += count;
   }
 

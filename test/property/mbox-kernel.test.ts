@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { NotMbox } from '../../lib/mbox/scanner.js';
+import { NotMbox, Scanner } from '../../lib/mbox/scanner.js';
 import { cutting, FROM, mailbox, pieces } from '../support/nasty-mailboxes.js';
 import { type Cutting, extents, requireKernel, scan, scanFast } from '../support/oracle-tools.js';
 
@@ -115,6 +115,32 @@ test('scan: more messages than a kernel takes at a time, cut everywhere around t
     expect(rows(scanFast(kernel, part, cutting))).toEqual(rows(scan(part, cutting)));
   for (let at = file.length - 80; at <= file.length; at++) sameRows(file.subarray(0, at), [65536]);
   for (let at = 1; at < 80; at++) sameRows(file, [at, 65536]);
+});
+
+test('scan: as few messages at a time as one likes', () => {
+  const most = fc.integer({ min: 1, max: 12 });
+  fc.assert(
+    fc.property(messages, wide, most, (file, cutting, most) => {
+      const expected = indexed(() => scan(file, cutting));
+      expect(indexed(() => scan(file, cutting, most))).toEqual(expected);
+      expect(indexed(() => scanFast(kernel, file, cutting, most))).toEqual(expected);
+    }),
+    { seed: SEED, numRuns: 500 },
+  );
+});
+
+test('scan: no call goes through many more messages than it was asked to', () => {
+  const one = `${FROM}\n\n`;
+  const file = Buffer.from(one.repeat(5000), 'latin1');
+  const slot = kernel.memory.take()!;
+  slot.set(file);
+  for (const [scanner, octets] of [
+    [new Scanner(), file],
+    [new Scanner(kernel), slot.subarray(0, file.length)],
+  ] as const) {
+    expect(scanner.push(octets, 1000)).toBeLessThan((1000 + kernel.mostRows) * one.length);
+  }
+  kernel.memory.giveBack(slot);
 });
 
 test('scan: long bodies', () => {

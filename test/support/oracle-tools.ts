@@ -20,13 +20,22 @@ export function* cut(bytes: Uint8Array, cutting: Cutting): Generator<Uint8Array>
   }
 }
 
-export function scan(file: Uint8Array, cutting: Cutting = [65536]): MailboxIndex {
+export function scan(file: Uint8Array, cutting: Cutting = [65536], most?: number): MailboxIndex {
   const scanner = new Scanner();
   for (const chunk of cut(file, cutting)) {
-    scanner.push(chunk);
+    pushAll(scanner, chunk, most);
     chunk.fill(0x58);
   }
   return scanner.end();
+}
+
+/** @param most of messages, for each call */
+function pushAll(scanner: Scanner, chunk: Uint8Array, most?: number): void {
+  for (let at = 0; at < chunk.length; ) {
+    const taken = scanner.push(chunk.subarray(at), most);
+    if (taken === 0 || (most === undefined && taken < chunk.length)) throw new Error(`took ${taken} octets`);
+    at += taken;
+  }
 }
 
 /** The kernels, which must be there: a test of them that runs without proves nothing. */
@@ -37,7 +46,12 @@ export function requireKernel(): Kernel {
 }
 
 /** The same by the kernel: every chunk at another place in its memory, among line ends. */
-export function scanFast(kernel: Kernel, file: Uint8Array, cutting: Cutting = [65536]): MailboxIndex {
+export function scanFast(
+  kernel: Kernel,
+  file: Uint8Array,
+  cutting: Cutting = [65536],
+  most?: number,
+): MailboxIndex {
   const scanner = new Scanner(kernel);
   const slot = kernel.memory.take()!;
   let skew = 0;
@@ -46,7 +60,7 @@ export function scanFast(kernel: Kernel, file: Uint8Array, cutting: Cutting = [6
       skew = (skew + 7) % 64;
       const place = slot.subarray(0, chunk.length + 192).fill(skew % 2 === 0 ? '\n' : 'From');
       place.set(chunk, 64 + skew);
-      scanner.push(place.subarray(64 + skew, 64 + skew + chunk.length));
+      pushAll(scanner, place.subarray(64 + skew, 64 + skew + chunk.length), most);
     }
     return scanner.end();
   } finally {

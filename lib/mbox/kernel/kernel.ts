@@ -8,6 +8,7 @@
  * the reference: same octets in, same octets out, held by property tests. The twin alone also serves where
  * there is no WebAssembly, no SIMD, or no room for the memory, so whoever takes a `Kernel` takes undefined too.
  */
+import { OFFSETS, SMALL } from '../mailbox-index.js';
 import { BINARY } from './binary.js';
 import { tellHiddenFields } from './hidden-fields.js';
 import { KernelMemory } from './memory.js';
@@ -16,7 +17,8 @@ import { KernelMemory } from './memory.js';
 export interface KernelExports {
   readonly memory: { readonly buffer: ArrayBuffer };
   readonly RESULT: { readonly value: number };
-  readonly ROWS: { readonly value: number };
+  readonly OFFSET_ROWS: { readonly value: number };
+  readonly SMALL_ROWS: { readonly value: number };
   readonly MOST_ROWS: { readonly value: number };
   readonly FIRST_OCTETS: { readonly value: number };
   readonly HIDDEN_FIELDS: { readonly value: number };
@@ -26,20 +28,18 @@ export interface KernelExports {
   scanBody(start: number, end: number, before: number): number;
   scanHeader(start: number, end: number, crc: number): number;
   encodeLines(start: number, end: number, into: number): number;
-  scanMessages(start: number, end: number, most: number): number;
+  scanMessages(start: number, end: number, most: number, offset: number): number;
   /** The result is signed. */
   crc32(start: number, end: number, value: number): number;
 }
-
-/** Words of a row of `scanMessages`. */
-export const ROW = 8;
 
 export class Kernel {
   readonly memory: KernelMemory;
   /** Further results of the call that returned last, see each function in `assembly/`. */
   readonly results: Uint32Array;
-  /** What `scanMessages` found, see `assembly/scan-messages.ts`. */
-  readonly rows: Uint32Array;
+  /** What `scanMessages` found, as `MailboxIndex` has it. */
+  readonly offsets: Float64Array;
+  readonly small: Uint32Array;
   /** How many rows there is room for. */
   readonly mostRows: number;
 
@@ -48,7 +48,8 @@ export class Kernel {
     this.memory = new KernelMemory(exports);
     this.results = new Uint32Array(buffer, exports.RESULT.value, 4);
     this.mostRows = exports.MOST_ROWS.value;
-    this.rows = new Uint32Array(buffer, exports.ROWS.value, this.mostRows * ROW);
+    this.offsets = new Float64Array(buffer, exports.OFFSET_ROWS.value, this.mostRows * OFFSETS);
+    this.small = new Uint32Array(buffer, exports.SMALL_ROWS.value, this.mostRows * SMALL);
     tellHiddenFields(
       new Uint8Array(buffer, exports.FIRST_OCTETS.value, 256),
       new Uint8Array(buffer, exports.HIDDEN_FIELDS.value, 1024),

@@ -7,7 +7,17 @@
  */
 export { crc32 } from './crc';
 export { encodeLines } from './encode-lines';
-export { FIRST_OCTETS, HIDDEN_FIELDS, MOST_ROWS, RESULT, ROWS, SLOT_COUNT, SLOT_SIZE, SLOTS } from './layout';
+export {
+  FIRST_OCTETS,
+  HIDDEN_FIELDS,
+  MOST_ROWS,
+  OFFSET_ROWS,
+  RESULT,
+  SLOT_COUNT,
+  SLOT_SIZE,
+  SLOTS,
+  SMALL_ROWS,
+} from './layout';
 export { scanBody } from './scan-body';
 export { scanHeader } from './scan-header';
 export { scanMessages } from './scan-messages';

@@ -16,9 +16,11 @@ export const HIDDEN_FIELDS: usize = 2304;
 /** Tables of CRC-32, 16 of 256 u32 each (`crc.ts`). */
 export const CRC_TABLES: usize = 16384;
 
-/** Rows of `scanMessages`, `MOST_ROWS` of eight u32 each; offsets are from where it began. */
-export const ROWS: usize = 32768;
-export const MOST_ROWS: i32 = 512;
+/** Rows of `scanMessages`, `MOST_ROWS` at most, in two tables as `MailboxIndex` has them: of five f64 each... */
+export const OFFSET_ROWS: usize = 32768;
+/** ...and of three u32 each. */
+export const SMALL_ROWS: usize = 51200;
+export const MOST_ROWS: i32 = 460;
 
 /** Where the slots begin. Octets before a slot and after the last one may be read, and say nothing. */
 export const SLOTS: i32 = 65536;

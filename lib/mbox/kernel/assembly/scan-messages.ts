@@ -4,7 +4,7 @@
  */
 import { crc32 } from './crc';
 import { afterFromLine, isFrom } from './from-line';
-import { RESULT, ROWS } from './layout';
+import { OFFSET_ROWS, RESULT, SMALL_ROWS } from './layout';
 import { scanBody } from './scan-body';
 import { scanHeader } from './scan-header';
 
@@ -14,10 +14,11 @@ const CR: u8 = 13;
 /**
  * @param start a line that begins a message if it is a From_ line
  * @param most  how many messages to take
- * @returns how many messages there are that end before `end`, with the next From_ line whole, each with a row at
- *   `ROWS`; `RESULT`: where that next From_ line is
+ * @param offset of `start` in the file
+ * @returns how many messages there are that end before `end`, with the next From_ line whole, each with a row in
+ *   both tables; `RESULT`: where that next From_ line is
  */
-export function scanMessages(start: usize, end: usize, most: u32): u32 {
+export function scanMessages(start: usize, end: usize, most: u32, offset: f64): u32 {
   let message = start;
   let header = afterFromLine(message, end);
   let count: u32 = 0;
@@ -38,15 +39,16 @@ export function scanMessages(start: usize, end: usize, most: u32): u32 {
     const hasBody = body <= contentEnd;
     // The separator takes two octets on the wire, whichever line end it has.
     const bodyOctets: u32 = hasBody ? <u32>(next - body) + bare - 2 : 0;
-    const row = ROWS + 32 * <usize>count;
-    store<u32>(row, <u32>(message - start));
-    store<u32>(row, <u32>(header - message), 4);
-    store<u32>(row, <u32>((hasBody ? body : contentEnd) - start), 8);
-    store<u32>(row, <u32>(contentEnd - start), 12);
-    store<u32>(row, headerOctets + (hasBody ? 2 + bodyOctets : 0), 16);
-    store<u32>(row, bodyOctets, 20);
-    store<u32>(row, fromCrc, 24);
-    store<u32>(row, hasBody ? headerCrc : crcBeforeEmpty, 28);
+    const offsets = OFFSET_ROWS + 40 * <usize>count;
+    store<f64>(offsets, offset + <f64>(message - start));
+    store<f64>(offsets, offset + <f64>((hasBody ? body : contentEnd) - start), 8);
+    store<f64>(offsets, offset + <f64>(contentEnd - start), 16);
+    store<f64>(offsets, <f64>(headerOctets + (hasBody ? 2 + bodyOctets : 0)), 24);
+    store<f64>(offsets, <f64>bodyOctets, 32);
+    const small = SMALL_ROWS + 12 * <usize>count;
+    store<u32>(small, <u32>(header - message));
+    store<u32>(small, fromCrc, 4);
+    store<u32>(small, hasBody ? headerCrc : crcBeforeEmpty, 8);
     message = next;
     header = afterNext;
     count++;
