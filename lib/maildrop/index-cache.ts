@@ -50,9 +50,18 @@ export interface Recalled {
 
 export class IndexCache {
   readonly #path: string;
+  #loading: Promise<KeptIndex | undefined> | undefined;
 
   constructor(private readonly place: IndexCachePlace) {
     this.#path = join(place.dir, 'index');
+  }
+
+  /**
+   * Begins to read what is kept, for `recall`: there is other work meanwhile. For who has the session lock.
+   * @param size of the mailbox file, about
+   */
+  prefetch({ size }: { readonly size: number }): void {
+    if (this.takes({ size })) this.#loading = this.#loadQuietly(size);
   }
 
   /**
@@ -61,7 +70,9 @@ export class IndexCache {
    */
   async recall(file: MailboxFile, stat: FileStat): Promise<Recalled | undefined> {
     if (!this.takes(stat)) return undefined;
-    const kept = await this.#load(stat.size).catch(error => this.#note('index-not-read', error));
+    const kept = await (this.#loading ?? this.#loadQuietly(stat.size));
+    // It may be large, and is needed once.
+    this.#loading = undefined;
     if (kept === undefined || kept.stat.dev !== stat.dev || kept.stat.ino !== stat.ino) return undefined;
     // A clock that was set back may give a later change the same time.
     if (kept.seenAt > Date.now()) return undefined;
@@ -127,6 +138,10 @@ export class IndexCache {
   #note(event: string, error: unknown): undefined {
     this.place.log.write('debug', '-', event, { dir: this.place.dir, reason: String(error) });
     return undefined;
+  }
+
+  #loadQuietly(mailboxSize: number): Promise<KeptIndex | undefined> {
+    return this.#load(mailboxSize).catch(error => this.#note('index-not-read', error));
   }
 
   async #load(mailboxSize: number): Promise<KeptIndex | undefined> {

@@ -58,13 +58,14 @@ export class Journal {
   /** Opens what is there and says what it is, having read and checked all of it. */
   async read(): Promise<JournalState> {
     const { io } = this.place;
+    let size: number;
     if (this.#fd === undefined) {
       const opened = await openJournalFile(this.place, this.#path);
       if ('missing' in opened) return { is: 'none' };
       if ('foreign' in opened) return { is: 'foreign', reason: opened.foreign };
       this.#fd = opened.fd;
-    }
-    const { size } = await io.fstat(this.fd);
+      size = opened.size;
+    } else size = (await io.fstat(this.fd)).size;
     if (size === 0) return { is: 'none' };
     if (await this.#isUnready(size)) return { is: 'unready' };
     return readRecord(io, this.fd, size);

@@ -20,7 +20,7 @@ import { holdsJournal, Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
 import { mostEncoded } from './kept-ranges.js';
 import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
-import { MailboxAccess } from './mailbox-access.js';
+import { type AccessOptions, MailboxAccess } from './mailbox-access.js';
 import { MboxMaildrop } from './maildrop.js';
 import type { Journals } from './move-appended.js';
 import type { PlanLayout } from './plan-format.js';
@@ -118,14 +118,14 @@ export class Spool {
     const release = () => this.#giveBack(journals, access, session);
     try {
       await deps.becomeOwner?.(account);
-      access = await this.#openLocked(account);
+      const cache = this.#cacheOf(account);
+      access = await this.#openLocked(account, file => cache.prefetch(file));
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, access, journals);
       if (access === undefined) {
         await resolveSpool(settings.spool);
         return new EmptyMaildrop(release);
       }
-      const cache = this.#cacheOf(account);
       const snapshot = await takeSnapshot(access, cache);
       this.#scheduleYield(access, lockedAt);
       const memory = new UniqueIdMemory(deps.io, userStateDir(settings.stateDir, account.user));
@@ -231,7 +231,7 @@ export class Spool {
     }
   }
 
-  #openLocked(account: Account): Promise<MailboxAccess | undefined> {
+  #openLocked(account: Account, onOpened?: AccessOptions['onOpened']): Promise<MailboxAccess | undefined> {
     const { deps, settings } = this;
     return MailboxAccess.open(join(settings.spool, account.user), {
       io: deps.io,
@@ -241,6 +241,7 @@ export class Spool {
       lockMailbox: this.#lockMailbox,
       lockTimeout: settings.lockTimeout,
       onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
+      onOpened,
     });
   }
 

@@ -15,7 +15,7 @@ import {
 } from './found-journal.js';
 import type { Journal } from './journal.js';
 import { type JournalHeader, REDO_AT } from './journal-format.js';
-import type { CommittedJournal } from './journal-record.js';
+import type { CommittedJournal, JournalState } from './journal-record.js';
 import { MailboxCheck } from './mailbox-check.js';
 import type { MailboxFile } from './mailbox-file.js';
 import { type Journals, movingByPlan } from './move-appended.js';
@@ -55,25 +55,31 @@ export async function recover(
   journals: Journals,
   guard: Guard,
 ): Promise<RecoveryReport> {
-  const plan = await journals.plan.read();
+  const [plan, redo] = await both(journals.plan.read(), journals.redo.read());
   if (plan.is === 'committed') {
     const report = await recoverPlan(mailbox, journals, plan, guard);
     if (report.did === 'kept') return report;
     // Of the other there can only be what was never committed.
-    const other = await recoverRedo(mailbox, journals, guard);
+    const other = await recoverRedo(mailbox, journals, await journals.redo.read(), guard);
     return other.did === 'nothing' ? report : other;
   }
-  const report = await recoverRedo(mailbox, journals, guard);
+  const report = await recoverRedo(mailbox, journals, redo, guard);
   return plan.is === 'none' || report.did === 'kept' ? report : leaveUnused(journals.plan, plan);
+}
+
+/** Waits for both in any case: what is still being read is not closed. */
+async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([a, b]);
+  return Promise.all([a, b]);
 }
 
 async function recoverRedo(
   mailbox: MailboxFile | undefined,
   journals: Journals,
+  state: JournalState,
   guard: Guard,
 ): Promise<RecoveryReport> {
   const journal = journals.redo;
-  const state = await journal.read();
   switch (state.is) {
     case 'none':
       return { did: 'nothing' };

@@ -59,7 +59,9 @@ export async function takeSnapshot(access: MailboxAccess, cache?: IndexCache): P
     const stat = await file.stat();
     const recalled = attempt === 1 ? await cache?.recall(file, stat) : undefined;
     const index = recalled?.index ?? (await file.scan({ size: stat.size }));
-    if (index.size === stat.size && changeBetween(stat, await file.stat()) === 'same') {
+    // Of a file of which nothing was read, the look before is as good as another.
+    const held = recalled?.exact || changeBetween(stat, await file.stat()) === 'same';
+    if (index.size === stat.size && held) {
       const settled = isSettled(stat, seenAt);
       return { access, stat, seenAt, settled, ...SCANNED, scanned: index.size, index, ...recalled };
     }

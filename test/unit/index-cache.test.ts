@@ -18,7 +18,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { decodeIndex, encodeIndex } from '../../lib/maildrop/index-cache-format.js';
@@ -100,6 +100,37 @@ test('an unchanged mailbox is not read to list it, nor to tell its unique-ids', 
   await maildrop.release();
   expect({ octets, ids }).toEqual(await truth(spool).then(({ octets, ids }) => ({ octets, ids })));
   expect(await session(spool)).toEqual(await truth(spool));
+});
+
+test('the index is on its way while the mailbox is being locked; an unchanged mailbox is looked at twice', async () => {
+  const spool = await warmSpool();
+  const calls: string[] = [];
+  const io = meteredIo((call, path) => {
+    calls.push(`${call} ${basename(path)}`);
+    return undefined;
+  });
+  await (await openAlice(spool, { ...CACHED, io })).release();
+  expect(calls.indexOf('open index')).toBeLessThan(calls.indexOf('open journal'));
+  expect(calls.filter(call => call === 'open index')).toHaveLength(1);
+  // When it is opened, and under the locks.
+  expect(calls.filter(call => call === 'fstat alice')).toHaveLength(2);
+});
+
+test('mail that comes while the mailbox is being locked is there', async () => {
+  const spool = await warmSpool();
+  let come = false;
+  const io = meteredIo((call, path) => {
+    if (call === 'open' && basename(path) === 'index' && !come) {
+      come = true;
+      appendFileSync(spool.mailbox, message('late'));
+    }
+    return undefined;
+  });
+  const maildrop = await openAlice(spool, { ...CACHED, io });
+  const told = await answersOf(maildrop);
+  await maildrop.release();
+  expect(told).toEqual(await truth(spool));
+  expect(told.octets).toHaveLength(13);
 });
 
 test('after a delivery, the last message and what is new is read, and no more', async () => {

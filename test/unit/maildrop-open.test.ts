@@ -11,9 +11,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
+import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { openAlice, PEER } from '../support/maildrop.js';
 import { collect } from '../support/message-reader.js';
@@ -168,4 +169,34 @@ test('RETR gives the octets of the file with CRLF line ends, TOP the beginning o
   expect(await collect(maildrop.top(1, 0))).toBe(whole.slice(0, whole.indexOf('one')));
   expect(await collect(maildrop.top(1, 99))).toBe(whole);
   await maildrop.release();
+});
+
+test('a journal that cannot be read: the other one is closed, and not while it is being read', async () => {
+  const spool = spoolWith(messages(3).join(''));
+  await (await openAlice(spool)).release();
+  let plan: number | undefined;
+  let reading = false;
+  const closed: string[] = [];
+  const io: SpoolIo = {
+    ...nodeIo,
+    open: async (path, flags, mode) => {
+      if (basename(path) === 'journal') throw Object.assign(new Error('EIO'), { code: 'EIO' });
+      const fd = await nodeIo.open(path, flags, mode);
+      if (basename(path) === 'journal.plan') plan = fd;
+      return fd;
+    },
+    read: async (fd, into, position) => {
+      if (fd !== plan) return nodeIo.read(fd, into, position);
+      reading = true;
+      for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+      reading = false;
+      return nodeIo.read(fd, into, position);
+    },
+    close: fd => {
+      if (fd === plan) closed.push(reading ? 'early' : 'in time');
+      return nodeIo.close(fd);
+    },
+  };
+  expect(await refusal(spool, { io })).toMatchObject({ code: 'SYS/TEMP' });
+  expect(closed).toEqual(['in time']);
 });
