@@ -16,7 +16,7 @@ session() { # NAME [stls|tls]: one session as alice, and what is left of her mai
   cat /var/mail/alice >"$1.mailbox"
   ls -ln /var/mail >"$1.spool"
 }
-log_of() { journalctl --no-pager --quiet --output=json --output-fields=PRIORITY,MESSAGE,SYSLOG_FACILITY "$@"; }
+log_of() { journalctl --sync; journalctl --no-pager --quiet --output=json --output-fields=PRIORITY,MESSAGE,SYSLOG_FACILITY "$@"; }
 stop() { # UNIT...: how they ended
   timeout 30 systemctl stop "$@"
   systemctl show --property=Id,Result,ExecMainStatus "$@"

@@ -134,8 +134,11 @@ test('a worker that is killed: the other goes on, its places are free, its locks
     await new Promise(resolve => setImmediate(resolve));
   }
   process.kill(a.pid, 'SIGKILL');
-  await victim.rest();
-  await server.logged(/ worker-lost worker=\d+ reason=SIGKILL connections=1 again=0\.1\n/);
+  // On a busy host the UPDATE may have been over by then: its client was told so, and was perhaps counted out.
+  const connections = (await victim.rest()) === '' ? '1' : '[01]';
+  await server.logged(
+    new RegExp(` worker-lost worker=\\d+ reason=SIGKILL connections=${connections} again=0\\.1\n`),
+  );
 
   const next = await Pop3Client.loggedIn(port, 'alice', passwordOf('alice'));
   expect(await next.ok('STAT')).toMatch(/^\+OK 2 /);
@@ -184,7 +187,13 @@ test('SIGTERM: idle sessions of all workers end, a reply and an UPDATE finish; t
   reading.socket.pause();
   server.child.kill('SIGTERM');
   expect(await idle.rest()).toBe('');
-  await expect(Pop3Client.connect(port)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  // Each worker hears of it in its own time.
+  const outcome = () =>
+    Pop3Client.connect(port).then(
+      () => 'connected',
+      ({ code }) => code,
+    );
+  await expect.poll(outcome, PATIENCE).toBe('ECONNREFUSED');
   // What a terminal sends to all processes ends none of them.
   for (const { pid } of [a]) process.kill(pid, 'SIGINT');
   reading.socket.resume();
