@@ -40,7 +40,8 @@ export async function mutt(
     ...SETTINGS,
     `set folder="${home}"`,
     `macro index X "${keys}"`,
-    `macro index Z "${then?.keys ?? ''}"`,
+    // A macro of no keys is an error to mutt.
+    ...(then ? [`macro index Z "${then.keys}"`] : []),
   ];
   const rc = host.write(`home/${user}/.muttrc`, lines.map(line => `${line}\n`).join(''));
   const command = host.inside(['mutt', '-n', '-F', rc, '-f', `/var/mail/${user}`], user).join(' ');
@@ -57,6 +58,8 @@ export async function mutt(
   };
   child.stdout.on('data', text => {
     screen += text;
+    // Of its settings; it would wait for a key for ever, and has nothing open yet.
+    if (typed === '' && screen.includes('Error in ')) child.kill('SIGKILL');
     // Its status line: the mailbox is open. "X" is bound to the keys.
     if (typed === '' && /-[-*%]-Mutt: /.test(screen)) type('X');
   });
