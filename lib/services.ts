@@ -76,12 +76,12 @@ export async function kernelFor(choice: KernelChoice, log: Log): Promise<Kernel 
  * @throws UsageError as `kernelFor`
  */
 export async function createSpool(config: SpoolConfig, parts: Omit<Parts, 'authenticator'>): Promise<Spool> {
-  const [{ Spool }, { nodeIo }, kernel] = await Promise.all([
+  const [{ Spool }, { hostIo }, kernel] = await Promise.all([
     import('./maildrop/open.js'),
     import('./maildrop/io.js'),
     kernelFor(config.kernel, parts.log),
   ]);
-  return new Spool({ ...parts, io: nodeIo, kernel }, { ...config, ownerOf: parts.ownerOf });
+  return new Spool({ ...parts, io: hostIo(parts.host), kernel }, { ...config, ownerOf: parts.ownerOf });
 }
 
 export interface Services extends SessionServices {

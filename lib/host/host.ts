@@ -39,9 +39,23 @@ export interface Host {
   lockOpenFile(fd: number, kind: 'read' | 'write'): boolean;
   /** Ends the lock of `lockOpenFile` (closing the descriptor does so too). */
   unlockOpenFile(fd: number): void;
+  /**
+   * The write lock of `lockOpenFile` on one octet, whether or not the file is as long. Of one open file it
+   * does not exclude itself: who asks twice has it twice.
+   * @param at offset, less than 2^63 - 1
+   */
+  lockOctet(fd: number, at: bigint): boolean;
+  /** Ends the lock of `lockOctet` (closing the descriptor ends all of them). */
+  unlockOctet(fd: number, at: bigint): void;
   /** flock(2) LOCK_EX|LOCK_NB, or LOCK_SH. @returns false when somebody else holds it */
   flock(fd: number, kind: 'read' | 'write'): boolean;
   unflock(fd: number): void;
+  /**
+   * read(2) at `position` of what is in memory already, without waiting.
+   * @returns octets read, which may be fewer than asked for, and 0 at the end of the file; undefined when it must be
+   *   read in the ordinary way: it may have to wait, or is an error
+   */
+  readCached(fd: number, into: Uint8Array, position: number): number | undefined;
   /**
    * crypt(3), in a worker thread, at most two at a time.
    * @param password octets, without NUL, at most 511

@@ -122,9 +122,9 @@ function obtained(result: number, syscall: string): boolean {
   throw systemError(syscall, errno);
 }
 
-/** fcntl(2) F_OFD_SETLK over the whole file: from offset 0, length 0 (all there ever is). */
-export function setOpenFileLock(fd: number, type: number): boolean {
-  const lock = { l_type: type, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+/** fcntl(2) F_OFD_SETLK, by default over the whole file: from offset 0, length 0 (all there ever is). */
+export function setOpenFileLock(fd: number, type: number, start: bigint | number = 0, length = 0): boolean {
+  const lock = { l_type: type, l_whence: 0, l_start: start, l_len: length, l_pid: 0 };
   return obtained(fcntlVariadic(fd, platform.F_OFD_SETLK, flockPointer, lock), 'fcntl');
 }
 

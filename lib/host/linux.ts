@@ -22,6 +22,7 @@ import {
   setOpenFileLock,
   systemError,
 } from './libc.js';
+import { readCached } from './linux-cached-read.js';
 import { crypt, loadCrypt } from './linux-crypt.js';
 import { acknowledged, duplicateDescriptor, limitReceived, socketKind } from './linux-descriptors.js';
 import { becomeMailUser, makeUndumpable, withGroup } from './linux-ids.js';
@@ -38,11 +39,16 @@ export const linuxHost: Host = {
   unlockOpenFile(fd) {
     setOpenFileLock(fd, platform.F_UNLCK);
   },
+  lockOctet: (fd, at) => setOpenFileLock(fd, platform.F_WRLCK, at, 1),
+  unlockOctet(fd, at) {
+    setOpenFileLock(fd, platform.F_UNLCK, at, 1);
+  },
   flock: (fd, kind) =>
     setFlock(fd, (kind === 'write' ? platform.LOCK_EX : platform.LOCK_SH) | platform.LOCK_NB),
   unflock(fd) {
     setFlock(fd, platform.LOCK_UN);
   },
+  readCached,
   crypt,
   processExists,
   findUser,

@@ -21,7 +21,8 @@ export interface LockedFile {
 }
 
 /** `1: OFDLCK ADVISORY  WRITE -1 fd:01:1234 0 EOF`; the number and a `->` of a waiter come before. */
-const LINE = /^\s*(?:lock:\s*)?\d+:\s+(POSIX|OFDLCK|FLOCK)\s+\S+\s+(READ|WRITE)\s+(-?\d+)\s+(\S+)\s/;
+const LINE =
+  /^\s*(?:lock:\s*)?\d+:\s+(POSIX|OFDLCK|FLOCK)\s+\S+\s+(READ|WRITE)\s+(-?\d+)\s+(\S+)\s+(\d+)\s+(\d+|EOF)/;
 
 /**
  * The locks that are held on a file. Those who only wait for one are left out.
@@ -45,6 +46,19 @@ export function kernelLocksOn(file: LockedFile): KernelLock[] | undefined {
     if (!found.some(other => isDeepStrictEqual(other, lock))) found.push(lock);
   }
   return found;
+}
+
+/** Whether an open file description lock covers an octet of a file; undefined where the kernel does not tell. */
+export function isOctetLocked(file: LockedFile, octet: bigint): boolean | undefined {
+  const table = readIfThere('/proc/locks');
+  if (table === undefined) return undefined;
+  const name = nameOf(file);
+  return table.split('\n').some(line => {
+    const match = LINE.exec(line);
+    if (match?.[1] !== 'OFDLCK' || match[4] !== name) return false;
+    const [first, last] = [BigInt(match[5]!), match[6]!];
+    return first <= octet && (last === 'EOF' || octet <= BigInt(last));
+  });
 }
 
 /** The name of a process, for a human. Undefined when it is gone, or hidden. */

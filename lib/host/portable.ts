@@ -14,31 +14,38 @@ import { becomeUser, processExists, regainRoot, setEffectiveUser } from './ids.j
 
 type Kind = 'read' | 'write';
 
-/** Locks of one method (fcntl or flock): file → the descriptors that hold one. */
+/** Locks of one method (fcntl or flock): file, or octet of one → the descriptors that hold one. */
 class LockTable {
   readonly #holders = new Map<string, Map<number, Kind>>();
 
-  lock(fd: number, kind: Kind): boolean {
+  lock(fd: number, kind: Kind, octet?: bigint): boolean {
     const file = fileOf(fd);
     if (file === undefined) throw Object.assign(new Error('EBADF: bad file descriptor'), { code: 'EBADF' });
-    const holders = this.#holders.get(file) ?? new Map<number, Kind>();
+    const place = placeIn(file, octet);
+    const holders = this.#holders.get(place) ?? new Map<number, Kind>();
     for (const [other, held] of holders) {
       // Closing the descriptor ends the lock. We are not told, so we look whether it is still the same file.
       if (fileOf(other) !== file) holders.delete(other);
       else if (other !== fd && (kind === 'write' || held === 'write')) return false;
     }
     holders.set(fd, kind);
-    this.#holders.set(file, holders);
+    this.#holders.set(place, holders);
     return true;
   }
 
-  unlock(fd: number): void {
+  unlock(fd: number, octet?: bigint): void {
     const file = fileOf(fd);
-    const holders = file === undefined ? undefined : this.#holders.get(file);
-    if (file === undefined || holders === undefined) return;
+    if (file === undefined) return;
+    const place = placeIn(file, octet);
+    const holders = this.#holders.get(place);
+    if (holders === undefined) return;
     holders.delete(fd);
-    if (holders.size === 0) this.#holders.delete(file);
+    if (holders.size === 0) this.#holders.delete(place);
   }
+}
+
+function placeIn(file: string, octet: bigint | undefined): string {
+  return octet === undefined ? file : `${file} ${octet}`;
 }
 
 function fileOf(fd: number): string | undefined {
@@ -68,14 +75,18 @@ function idIn(field: string | undefined): number | undefined {
 /** Makes a portable host with lock tables of its own. */
 export function createPortableHost(): Host {
   const openFileLocks = new LockTable();
+  const octetLocks = new LockTable();
   const flocks = new LockTable();
   return {
     kind: 'portable',
     async warmUp() {},
     lockOpenFile: (fd, kind) => openFileLocks.lock(fd, kind),
     unlockOpenFile: fd => openFileLocks.unlock(fd),
+    lockOctet: (fd, at) => octetLocks.lock(fd, 'write', at),
+    unlockOctet: (fd, at) => octetLocks.unlock(fd, at),
     flock: (fd, kind) => flocks.lock(fd, kind),
     unflock: fd => flocks.unlock(fd),
+    readCached: () => undefined,
     crypt: async () => undefined,
     processExists,
     findUser(name) {

@@ -10,7 +10,7 @@ import { readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
-import { kernelLocksOn, processName } from '../host/lock-table.js';
+import { isOctetLocked, kernelLocksOn, processName } from '../host/lock-table.js';
 import { BoundaryAudit } from '../mbox/boundary-audit.js';
 import { NotMbox } from '../mbox/scanner.js';
 import { STALE_AFTER } from './dotlock.js';
@@ -18,7 +18,8 @@ import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
 import { changeBetween, MailboxFile } from './mailbox-file.js';
 import { PlanJournal } from './plan-journal.js';
-import { readRecord, sessionLockPath } from './session-lock.js';
+import { sessionLockPlaces } from './session-lock.js';
+import { readRecord } from './session-record.js';
 import { inspectDotlock, type LockSighting } from './stale-dotlock.js';
 
 /** `remedy` makes it a trouble; without, it is for information. */
@@ -204,12 +205,16 @@ async function examineKernelLocks({ io }: Examined, path: string): Promise<Findi
 async function examineSession({ io, runtimeDir }: Examined, mailbox: string): Promise<Finding[]> {
   const resolved = await realpath(dirname(mailbox)).catch(ifMissing);
   if (resolved === undefined) return [];
-  const path = sessionLockPath(runtimeDir, join(resolved, basename(mailbox)));
+  const { record: path, shared } = sessionLockPlaces(runtimeDir, join(resolved, basename(mailbox)));
   const stat = await io.lstat(path).catch(ifMissing);
-  if (stat?.kind !== 'file' || (kernelLocksOn(stat) ?? []).length === 0) return [];
+  if (stat?.kind !== 'file') return [];
+  const file = await io.lstat(shared.path).catch(ifMissing);
+  const held =
+    (kernelLocksOn(stat) ?? []).length > 0 || (file !== undefined && isOctetLocked(file, shared.octet));
+  if (!held) return [];
   const fd = await io.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
-    const record = await readRecord(io, fd);
+    const record = readRecord(fd);
     const who = record && ` since ${record.since} from ${record.address}, process ${record.pid}`;
     return [{ what: `a POP3 session${who ?? ''}` }];
   } finally {

@@ -3,10 +3,14 @@
  * writes, truncates and syncs through `SpoolIo`, so that a test can put a disk that fails, tears or
  * reorders in its place; `nodeIo` is the real one. Reads and writes are positioned and may be short,
  * as the system calls are: `readFully` and `writeFully` loop.
+ *
+ * What may have to wait for a disk goes to libuv's pool. What is in memory for certain is asked at once: a call that
+ * takes a microsecond is not worth waking a thread, which takes ten.
  */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { errnoOf } from '../errors.js';
+import type { Host } from '../host/host.js';
 
 /** What fstat(2) and lstat(2) tell that we decide by. */
 export interface FileStat {
@@ -26,7 +30,8 @@ export interface FileStat {
 
 /** System calls, one method each. They reject with Node's errors (`code` = errno name). */
 export interface SpoolIo {
-  open(path: string, flags: number, mode?: number): Promise<number>;
+  /** @param seen whether the name was looked up a moment ago: then the disk is not asked again */
+  open(path: string, flags: number, mode?: number, seen?: boolean): Promise<number>;
   close(fd: number): Promise<void>;
   /** @returns octets read, 0 at the end of the file */
   read(fd: number, into: Uint8Array, position: number): Promise<number>;
@@ -35,7 +40,8 @@ export interface SpoolIo {
   truncate(fd: number, size: number): Promise<void>;
   sync(fd: number): Promise<void>;
   fstat(fd: number): Promise<FileStat>;
-  lstat(path: string): Promise<FileStat>;
+  /** @param seen as for `open` */
+  lstat(path: string, seen?: boolean): Promise<FileStat>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   /** Makes the directory and its missing parents; says nothing when it is there. */
@@ -44,12 +50,12 @@ export interface SpoolIo {
 }
 
 const open = promisify(fs.open);
-const close = promisify(fs.close);
 const fsync = promisify(fs.fsync);
 const ftruncate = promisify(fs.ftruncate);
-const fstat = promisify<number, { bigint: true }, fs.BigIntStats>(fs.fstat);
 const lstat = promisify<string, { bigint: true }, fs.BigIntStats>(fs.lstat);
 const futimes = promisify(fs.futimes);
+
+const BIGINT = { bigint: true } as const;
 
 function toFileStat(s: fs.BigIntStats): FileStat {
   return {
@@ -69,8 +75,9 @@ function toFileStat(s: fs.BigIntStats): FileStat {
 
 /** The host's file system. */
 export const nodeIo: SpoolIo = {
-  open: (path, flags, mode) => open(path, flags, mode ?? 0o600),
-  close: fd => close(fd),
+  open: async (path, flags, mode = 0o600, seen = false) =>
+    seen ? fs.openSync(path, flags, mode) : open(path, flags, mode),
+  close: async fd => fs.closeSync(fd),
   read: (fd, into, position) =>
     new Promise((resolve, reject) => {
       fs.read(fd, into, 0, into.length, position, (error, count) => (error ? reject(error) : resolve(count)));
@@ -83,8 +90,9 @@ export const nodeIo: SpoolIo = {
     }),
   truncate: (fd, size) => ftruncate(fd, size),
   sync: fd => fsync(fd),
-  fstat: async fd => toFileStat(await fstat(fd, { bigint: true })),
-  lstat: async path => toFileStat(await lstat(path, { bigint: true })),
+  fstat: async fd => toFileStat(fs.fstatSync(fd, BIGINT)),
+  lstat: async (path, seen = false) =>
+    toFileStat(seen ? fs.lstatSync(path, BIGINT) : await lstat(path, BIGINT)),
   rename: (from, to) => fs.promises.rename(from, to),
   unlink: path => fs.promises.unlink(path),
   mkdir: async (path, mode) => {
@@ -92,6 +100,18 @@ export const nodeIo: SpoolIo = {
   },
   setTimes: (fd, atimeNs, mtimeNs) => futimes(fd, Number(atimeNs) / 1e9, Number(mtimeNs) / 1e9),
 };
+
+/** Octets that are copied in less time than waking a thread takes. */
+const SHORT = 16 * 1024;
+
+/** The host's file system, asked at once for short reads of what it has in memory. */
+export function hostIo({ readCached }: Pick<Host, 'readCached'>): SpoolIo {
+  return {
+    ...nodeIo,
+    read: async (fd, into, position) =>
+      (into.length <= SHORT ? readCached(fd, into, position) : undefined) ?? nodeIo.read(fd, into, position),
+  };
+}
 
 /** Whether a call failed because a disk, a quota or a limit on the size of files is full. */
 export function isNoRoom(error: unknown): boolean {

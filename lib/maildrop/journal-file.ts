@@ -26,11 +26,18 @@ export type Opened =
   | { readonly foreign: string }
   | { readonly missing: true };
 
-/** Opens a journal for reading and writing. A foreign one is closed again, so that nothing is written to it. */
-export async function openJournalFile({ io, owner }: JournalPlace, path: string): Promise<Opened> {
+/**
+ * Opens a journal for reading and writing. A foreign one is closed again, so that nothing is written to it.
+ * @param seen whether another file of `dir` was looked for a moment ago
+ */
+export async function openJournalFile(
+  { io, owner }: JournalPlace,
+  path: string,
+  seen = false,
+): Promise<Opened> {
   let fd: number;
   try {
-    fd = await io.open(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    fd = await io.open(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0, seen);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return { missing: true };
     if (errnoOf(error) === 'ELOOP') return { foreign: 'it is a symbolic link' };

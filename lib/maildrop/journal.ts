@@ -55,12 +55,15 @@ export class Journal {
     if (fd !== undefined) await this.place.io.close(fd);
   }
 
-  /** Opens what is there and says what it is, having read and checked all of it. */
-  async read(): Promise<JournalState> {
+  /**
+   * Opens what is there and says what it is, having read and checked all of it.
+   * @param seen as for `openJournalFile`
+   */
+  async read(seen = false): Promise<JournalState> {
     const { io } = this.place;
     let size: number;
     if (this.#fd === undefined) {
-      const opened = await openJournalFile(this.place, this.#path);
+      const opened = await openJournalFile(this.place, this.#path, seen);
       if ('missing' in opened) return { is: 'none' };
       if ('foreign' in opened) return { is: 'foreign', reason: opened.foreign };
       this.#fd = opened.fd;

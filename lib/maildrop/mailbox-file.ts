@@ -77,7 +77,8 @@ export class MailboxFile {
     if (named === undefined) return undefined;
     refuseUnlessMailbox(named, options.owner);
     const access = options.writable ? constants.O_RDWR : constants.O_RDONLY;
-    const fd = await openQuietly(io, path, access | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const flags = access | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const fd = await openQuietly(io, path, flags, named.uid);
     if (fd === undefined) return undefined;
     try {
       const opened = await io.fstat(fd);
@@ -100,7 +101,7 @@ export class MailboxFile {
    */
   async isCurrent(): Promise<boolean> {
     try {
-      const named = await this.io.lstat(this.path);
+      const named = await this.io.lstat(this.path, true);
       return named.dev === this.opened.dev && named.ino === this.opened.ino && named.nlink === 1;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return false;
@@ -169,16 +170,25 @@ export class MailboxFile {
   }
 }
 
-/** open(2) with O_NOATIME where we own the file, without it elsewhere. Undefined for ENOENT. */
-async function openQuietly(io: SpoolIo, path: string, flags: number): Promise<number | undefined> {
-  for (const extra of O_NOATIME === 0 ? [0] : [O_NOATIME, 0]) {
+/** Whether this process was told that O_NOATIME is not for it on files of others. */
+let othersKeepTime = true;
+
+/** open(2), of a file just looked at, with O_NOATIME where we own it, without it elsewhere. Undefined for ENOENT. */
+async function openQuietly(
+  io: SpoolIo,
+  path: string,
+  flags: number,
+  owner: number,
+): Promise<number | undefined> {
+  const own = owner === process.geteuid?.();
+  for (const extra of O_NOATIME !== 0 && (own || othersKeepTime) ? [O_NOATIME, 0] : [0]) {
     try {
-      return await io.open(path, flags | extra);
+      return await io.open(path, flags | extra, 0, true);
     } catch (error) {
       const errno = errnoOf(error);
       if (errno === 'ENOENT') return undefined;
-      if (errno === 'EPERM' && extra !== 0) continue;
-      throw cannotOpen(error);
+      if (errno !== 'EPERM' || extra === 0) throw cannotOpen(error);
+      othersKeepTime &&= own;
     }
   }
   return undefined;

@@ -27,7 +27,7 @@ import type { PlanLayout } from './plan-format.js';
 import { holdsPlan, PlanJournal, USUAL_LAYOUTS } from './plan-journal.js';
 import { logRecovery, recover } from './recovery.js';
 import { DiskFailure } from './redo.js';
-import { lockSession, type SessionLock } from './session-lock.js';
+import { HostSessionLocks, type SessionLock, type SessionLocks } from './session-lock.js';
 import { takeSnapshot } from './snapshot.js';
 import { Takeover } from './takeover.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
@@ -72,6 +72,8 @@ export interface MaildropDeps {
   readonly planLayouts?: readonly PlanLayout[] | undefined;
   /** See `DotlockOptions`. */
   readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
+  /** How sessions keep each other out; tests without a real disk have others. */
+  readonly sessionLocks?: SessionLocks | undefined;
 }
 
 /** How long the spool is known by the same path, milliseconds. */
@@ -85,7 +87,7 @@ export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): 
 
 export class Spool {
   readonly #lockMailbox: LockMailbox;
-  readonly #takeover: Takeover;
+  readonly #sessions: SessionLocks;
   #resolved: { readonly path: string; readonly until: number } | undefined;
   readonly #blocks = new Blocks();
 
@@ -101,7 +103,14 @@ export class Spool {
         deps.log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
       },
     });
-    this.#takeover = new Takeover(settings.runtimeDir, settings.takeover, deps.log);
+    const { runtimeDir: dir, takeover } = settings;
+    const { host, log, becomeOwner } = deps;
+    this.#sessions =
+      deps.sessionLocks ??
+      new HostSessionLocks({
+        ...{ host, log, dir, perUser: becomeOwner !== undefined },
+        takeover: new Takeover(dir, takeover, log),
+      });
   }
 
   /**
@@ -112,8 +121,7 @@ export class Spool {
     const { deps, settings } = this;
     const mailboxPath = join(await this.#resolveSpool(), account.user);
     const journals = this.#journalsOf(account);
-    const locking = { ...deps, dir: settings.runtimeDir, takeover: this.#takeover };
-    const session = await lockSession(locking, mailboxPath, { account, peer, holder });
+    const session = await this.#sessions.lock(mailboxPath, { account, peer, holder });
     let access: MailboxAccess | undefined;
     const release = () => this.#giveBack(journals, access, session);
     try {

@@ -55,7 +55,8 @@ export async function recover(
   journals: Journals,
   guard: Guard,
 ): Promise<RecoveryReport> {
-  const [plan, redo] = await both(journals.plan.read(), journals.redo.read());
+  const plan = await journals.plan.read();
+  const redo = await journals.redo.read(true);
   if (plan.is === 'committed') {
     const report = await recoverPlan(mailbox, journals, plan, guard);
     if (report.did === 'kept') return report;
@@ -65,12 +66,6 @@ export async function recover(
   }
   const report = await recoverRedo(mailbox, journals, redo, guard);
   return plan.is === 'none' || report.did === 'kept' ? report : leaveUnused(journals.plan, plan);
-}
-
-/** Waits for both in any case: what is still being read is not closed. */
-async function both<A, B>(a: Promise<A>, b: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([a, b]);
-  return Promise.all([a, b]);
 }
 
 async function recoverRedo(

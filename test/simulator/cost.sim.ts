@@ -19,7 +19,7 @@ async function costsOf(
   const calls: Call[][] = [[], []];
   let now = 0;
   const interfere = (call: Call) => {
-    if (!call.path.startsWith('/run')) calls[now]!.push(call);
+    calls[now]!.push(call);
     return options.interfere?.(call);
   };
   const beforeUpdate = () => {

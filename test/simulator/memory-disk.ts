@@ -15,7 +15,6 @@ import {
   type Directory,
   nameOf,
   parentOf,
-  RUNTIME,
   type World,
 } from './world.js';
 
@@ -254,9 +253,8 @@ export class MemoryDisk implements SpoolIo {
     if (file !== undefined) this.#files = new Map(this.#files).set(file.ino, syncFailed(file, fate));
   }
 
-  /** Locks are elsewhere. */
   #mustHaveRoom(path: string): void {
-    if (this.options.full === true && parentOf(path) !== RUNTIME) throw failure('ENOSPC', path);
+    if (this.options.full === true) throw failure('ENOSPC', path);
   }
 
   #change(path: string, change: Change, call: Call): void {
@@ -264,17 +262,17 @@ export class MemoryDisk implements SpoolIo {
     const names = applied(now, [change]);
     const directory = { now: names, disk, changes: [...changes, change] };
     this.#directories = new Map(this.#directories).set(path, directory);
-    this.#told(call, path, false);
+    this.#told(call, false);
   }
 
   #put(file: MemoryFile, call: Call, torn = false): void {
     if (this.#files.get(file.ino) === file) return;
     this.#files = new Map(this.#files).set(file.ino, file);
-    this.#told(call, call.path, torn);
+    this.#told(call, torn);
   }
 
-  #told(call: Call, path: string, torn: boolean): void {
-    if (path !== RUNTIME && parentOf(path) !== RUNTIME) this.options.onChange?.(this.world, call, torn);
+  #told(call: Call, torn: boolean): void {
+    this.options.onChange?.(this.world, call, torn);
   }
 
   #stat(path: string, ino: bigint): FileStat {

@@ -12,12 +12,13 @@ import { maildropOpener } from '../../lib/maildrop/open.js';
 import { type PlanLayout, planOctets } from '../../lib/maildrop/plan-format.js';
 import { PlanJournal } from '../../lib/maildrop/plan-journal.js';
 import { recover } from '../../lib/maildrop/recovery.js';
+import type { SessionLocks } from '../../lib/maildrop/session-lock.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY } from '../support/mailbox.js';
 import { type DiskOptions, MemoryDisk } from './memory-disk.js';
 import { seedNonces } from './nonces.js';
 import { durableFile, type MemoryFile, synced, written } from './unsynced.js';
-import { type Directory, RUNTIME, type World } from './world.js';
+import type { Directory, World } from './world.js';
 
 export const MAILBOX = '/alice';
 export const STATE = '/state/alice';
@@ -26,6 +27,8 @@ export const PLAN = `${STATE}/journal.plan`;
 export const MAILBOX_INO = 10n;
 const JOURNAL_INO = 20n;
 export const PLAN_INO = 21n;
+/** Nobody else wants the mailbox. */
+const sessionLocks: SessionLocks = { lock: async () => ({ beginUpdate: () => {}, release: () => {} }) };
 /** Small enough for short mailboxes to be moved in several steps. */
 export const PLAN_LAYOUT: PlanLayout = { ranges: 512, step: 512 };
 export const OWNER = process.geteuid!();
@@ -58,8 +61,7 @@ export function worldWith(
   const files = new Map([[MAILBOX_INO, durableFile(MAILBOX_INO, mailbox)]]);
   // The spool is resolved on the real disk: only its root is everywhere.
   const directories = new Map<string, Directory>([
-    ['/', durable(['alice', MAILBOX_INO], ['state', 0n], ['run', 0n])],
-    [RUNTIME, durable()],
+    ['/', durable(['alice', MAILBOX_INO], ['state', 0n])],
     ['/state', journal === undefined ? durable() : durable(['alice', 0n])],
   ]);
   if (journal !== undefined) {
@@ -115,11 +117,11 @@ function session<T>(
 ): Promise<Run<T>> {
   return run(world, options, async io => {
     const open = maildropOpener(
-      { io, host, log: silentLog, planLayouts: [PLAN_LAYOUT] },
+      { io, host, log: silentLog, sessionLocks, planLayouts: [PLAN_LAYOUT] },
       {
         spool: '/',
         stateDir: '/state',
-        runtimeDir: RUNTIME,
+        runtimeDir: '/run',
         readOnly: false,
         locks: ['fcntl'],
         takeover: 0,

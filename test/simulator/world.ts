@@ -25,8 +25,6 @@ export interface World {
 }
 
 export const DIRECTORY_INO = 0n;
-/** Locks, of no interest to durability. */
-export const RUNTIME = '/run';
 
 export function applied(names: ReadonlyMap<string, bigint>, changes: readonly Change[]): Map<string, bigint> {
   const result = new Map(names);
@@ -131,10 +129,6 @@ function afterPowerCut(world: World, slots: readonly Slot[], choice: readonly nu
   const reachable = new Set<bigint>();
   // Parents come before what is made in them.
   for (const [path, directory] of world.directories) {
-    if (path === RUNTIME) {
-      directories.set(path, { now: new Map(), disk: new Map(), changes: [] });
-      continue;
-    }
     const parent = path === '/' ? undefined : directories.get(parentOf(path));
     if (path !== '/' && !parent?.now.has(nameOf(path))) continue;
     const names =
@@ -163,7 +157,6 @@ const fileKeys = new WeakMap<MemoryFile, string>();
 export function keyOf(world: World): string {
   let key = `${world.nonces}`;
   for (const [path, { now, disk, changes }] of world.directories) {
-    if (path === RUNTIME) continue;
     key += `|${path}`;
     for (const [name, ino] of now) key += ` ${name}:${ino}=${fileKey(world.files.get(ino))}`;
     if (changes.length === 0) continue;

@@ -5,7 +5,7 @@ import { closeSync, lstatSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { linuxHost } from '../../lib/host/linux.js';
-import { kernelLocksOn, processName } from '../../lib/host/lock-table.js';
+import { isOctetLocked, kernelLocksOn, processName } from '../../lib/host/lock-table.js';
 import { scratchDir } from '../support/mailbox.js';
 import { HOLD_FCNTL_LOCK, python } from '../support/python.js';
 
@@ -34,6 +34,20 @@ onLinux('our own open file description lock, which names no process by itself', 
   onTestFinished(() => closeSync(fd));
   expect(linuxHost.lockOpenFile(fd, 'read')).toBe(true);
   expect(look(path)).toEqual([{ kind: 'fcntl', mode: 'read', pids: [process.pid] }]);
+});
+
+onLinux('a lock on one octet, and no other', () => {
+  const path = lockedFile();
+  const fd = openSync(path, 'r+');
+  onTestFinished(() => closeSync(fd));
+  const octet = 2n ** 60n + 1n;
+  const isLocked = (at: bigint) => isOctetLocked(lstatSync(path, { bigint: true }), at);
+  expect(linuxHost.lockOctet(fd, octet)).toBe(true);
+  expect([octet - 1n, octet, octet + 1n].map(isLocked)).toEqual([false, true, false]);
+  linuxHost.unlockOctet(fd, octet);
+  expect(isLocked(octet)).toBe(false);
+  expect(linuxHost.lockOpenFile(fd, 'write')).toBe(true);
+  expect(isLocked(octet)).toBe(true);
 });
 
 onLinux('flock(2), and not those who wait for it', async () => {

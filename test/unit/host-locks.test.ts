@@ -126,6 +126,20 @@ describe.each([
     });
   });
 
+  test('locks on octets: of each, one open file has it, and no other octet is any the less free', () => {
+    const [a, b] = [open(), open()];
+    const far = 2n ** 60n;
+    expect(host.lockOctet(a, far)).toBe(true);
+    expect(host.lockOctet(a, far)).toBe(true);
+    expect(host.lockOctet(b, far)).toBe(false);
+    for (const other of [0n, far - 1n, far + 1n]) expect(host.lockOctet(b, other)).toBe(true);
+    host.unlockOctet(a, far);
+    expect(host.lockOctet(b, far)).toBe(true);
+    for (const one of [0n, far - 1n, far, far + 1n]) expect(host.lockOctet(a, one)).toBe(false);
+    close(b);
+    for (const one of [0n, far - 1n, far, far + 1n]) expect(host.lockOctet(a, one)).toBe(true);
+  });
+
   test('open file locks and flocks do not see each other', () => {
     const [a, b] = [open(), open()];
     expect(host.lockOpenFile(a, 'write')).toBe(true);

@@ -1,0 +1,68 @@
+/**
+ * Who has the session lock of a mailbox, or had it last: pid, since, peer and socket, in a file of RUNTIME named by a
+ * hash of the mailbox path. It is for the text a refused login sees, and tells where to ask the holder to give way
+ * (`takeover.ts`); nothing else rests on it. The file is never unlinked: it may be the lock itself.
+ *
+ * RUNTIME is ours, on a local file system, and the file one short line: it is read and written at once, which
+ * takes less than handing it to libuv's pool.
+ */
+import { constants, openSync, readSync, writeSync } from 'node:fs';
+import { errnoOf } from '../errors.js';
+import { isNoRoom } from './io.js';
+
+/** More than our own record ever takes, octets. */
+const MAX_RECORD = 512;
+/** Of each record, so that it covers the last one, octets: pid, time, address and socket have 126 at most. */
+const RECORD = 160;
+
+export interface SessionRecord {
+  readonly pid: number;
+  readonly since: string;
+  readonly address: string;
+  /** Where to ask. */
+  readonly socket: string | undefined;
+}
+
+/** Opens the file, which is made if there is none. @returns its descriptor */
+export function openRecord(path: string): number {
+  return openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+}
+
+/** What the file says, whether or not somebody holds the lock. */
+export function readRecord(fd: number): SessionRecord | undefined {
+  const buffer = Buffer.allocUnsafe(MAX_RECORD);
+  // One read: of a file so small it is never short, and its end is of no interest.
+  const count = uninterrupted(() => readSync(fd, buffer, 0, MAX_RECORD, 0));
+  const text = buffer.toString('latin1', 0, count);
+  const match = /^([0-9]+) ([0-9TZ:.-]+) ([!-~]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
+  const [, pid, since, address, socket] = match ?? [];
+  // Its holder may be between locking and writing.
+  if (since === undefined || address === undefined) return undefined;
+  return { pid: Number(pid), since, address, socket: socket === '-' ? undefined : socket };
+}
+
+/** Says that from now on the lock is ours. */
+export function writeRecord(fd: number, address: string, socket: string | undefined): void {
+  const record = `${process.pid} ${new Date().toISOString()} ${address} ${socket ?? '-'}\n`;
+  const octets = Buffer.from(record.padEnd(RECORD, '\n'), 'latin1');
+  try {
+    for (let done = 0; done < octets.length; ) {
+      const count = uninterrupted(() => writeSync(fd, octets, done, octets.length - done, done));
+      if (count === 0) throw new Error('write(2) wrote nothing');
+      done += count;
+    }
+  } catch (error) {
+    // No lock rests on it, and somebody must be able to log in and delete what fills the disk.
+    if (!isNoRoom(error)) throw error;
+  }
+}
+
+function uninterrupted<T>(call: () => T): T {
+  for (;;) {
+    try {
+      return call();
+    } catch (error) {
+      if (errnoOf(error) !== 'EINTR') throw error;
+    }
+  }
+}

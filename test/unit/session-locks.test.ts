@@ -1,0 +1,87 @@
+// Session locks that share descriptors: between the sessions of one process, and between processes (each with files of its own).
+import { readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { linuxHost } from '../../lib/host/linux.js';
+import { createPortableHost } from '../../lib/host/portable.js';
+import { silentLog } from '../../lib/log.js';
+import { LockedOctets, octetPlace } from '../../lib/maildrop/locked-octets.js';
+import { HostSessionLocks } from '../../lib/maildrop/session-lock.js';
+import { Takeover } from '../../lib/maildrop/takeover.js';
+import { BUSY, scratchDir } from '../support/mailbox.js';
+
+/** Descriptors of this process that are open on files in a directory. */
+const openIn = (dir: string) =>
+  readdirSync('/proc/self/fd').filter(fd => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(dir);
+    } catch {
+      return false; // The one that the directory itself was read by.
+    }
+  }).length;
+const nameOf = (n: number) => n.toString(16).padStart(2, '0').padEnd(32, '0');
+
+describe.each([
+  ['native', () => linuxHost],
+  ['portable', createPortableHost],
+] as const)('%s host', (_, make) => {
+  test('of one mailbox one session has the lock, in a process and between two', () => {
+    const [host, dir] = [make(), scratchDir()];
+    const [one, other] = [new LockedOctets(host, dir), new LockedOctets(host, dir)];
+    const giveBack = one.tryLock(nameOf(1));
+    expect(giveBack).toBeDefined();
+    for (const locks of [one, other]) expect(locks.tryLock(nameOf(1))).toBeUndefined();
+    // In the same file, at another octet.
+    const neighbour = `${nameOf(1).slice(0, 16)}1`;
+    expect(octetPlace(dir, neighbour).path).toBe(octetPlace(dir, nameOf(1)).path);
+    const giveNeighbourBack = other.tryLock(neighbour);
+    expect(giveNeighbourBack).toBeDefined();
+    giveBack?.();
+    const again = other.tryLock(nameOf(1));
+    expect(again).toBeDefined();
+    expect(one.tryLock(nameOf(1))).toBeUndefined();
+    giveNeighbourBack?.();
+    expect(one.tryLock(nameOf(1))).toBeUndefined();
+    again?.();
+    expect(openIn(dir)).toBe(0);
+  });
+
+  test('that one is given back leaves the others of its file', () => {
+    const [host, dir] = [make(), scratchDir()];
+    const [one, other] = [new LockedOctets(host, dir), new LockedOctets(host, dir)];
+    const names = ['00', '01', '02'].map(tail => `07${'0'.repeat(13)}${tail}`.padEnd(32, '0'));
+    const held = names.map(name => one.tryLock(name));
+    held[1]?.();
+    expect(names.map(name => other.tryLock(name) !== undefined)).toEqual([false, true, false]);
+  });
+});
+
+test('a thousand sessions take 64 descriptors, and none when they are over', async () => {
+  const dir = scratchDir();
+  const takeover = new Takeover(dir, 0, silentLog);
+  const locks = new HostSessionLocks({ host: linuxHost, log: silentLog, dir, takeover, perUser: false });
+  const peer = { address: '192.0.2.7', port: 1 };
+  const claim = { account: { user: 'alice' }, peer, holder: BUSY };
+  const lock = (n: number) => locks.lock(`/var/mail/${n}`, claim);
+  const held = await Promise.all(Array.from({ length: 1000 }, (_, n) => lock(n)));
+  expect(openIn(dir)).toBe(64);
+  for (const n of [0, 500, 999]) {
+    await expect(lock(n)).rejects.toMatchObject({
+      code: 'IN-USE',
+      message: expect.stringMatching(/ since \S+Z from 192\.0\.2\.7$/),
+    });
+  }
+  for (const one of held) one.release();
+  expect(openIn(dir)).toBe(0);
+  (await lock(500)).release();
+});
+
+test('a lock that cannot be made is an answer, and leaves nothing open', async () => {
+  const dir = join(scratchDir(), 'missing');
+  for (const perUser of [false, true]) {
+    const takeover = new Takeover(dir, 0, silentLog);
+    const locks = new HostSessionLocks({ host: linuxHost, log: silentLog, dir, takeover, perUser });
+    const claim = { account: { user: 'alice' }, peer: { address: '192.0.2.7', port: 1 }, holder: BUSY };
+    await expect(locks.lock('/var/mail/alice', claim)).rejects.toMatchObject({ code: 'SYS/TEMP' });
+  }
+});
