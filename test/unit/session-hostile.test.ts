@@ -69,7 +69,7 @@ test('C2: 100 MB without a newline: one -ERR, closed, most of it never read', as
   await session.done;
   expect(session.received).toBe('-ERR command line too long\r\n');
   expect(offered).toBeLessThan(MiB);
-  expect(world.logged.at(-1)).toBe('info 192.0.2.1 no-login reason=flooded seconds=0');
+  expect(world.logged.at(-1)).toMatch(/^info 192\.0\.2\.1 no-login reason=flooded seconds=\d+$/);
 });
 
 test('C3: of lines that never end a hundred connections hold a bounded part', async () => {
@@ -106,7 +106,9 @@ describe('C6: trivial inputs', () => {
     const session = new MemorySession(world);
     session.client.end();
     await session.done;
-    expect(world.logged).toEqual(['debug 192.0.2.1 no-login reason=closed seconds=0']);
+    expect(world.logged).toEqual([
+      expect.stringMatching(/^debug 192\.0\.2\.1 no-login reason=closed seconds=\d+$/),
+    ]);
   });
 
   test('RST after any number of octets of a reply: released, no error in the log', async () => {

@@ -128,7 +128,7 @@ describe('logging in', () => {
     expect(session.received).not.toContain('AUTH');
     session.client.reset();
     await session.done;
-    expect(world.logged.at(-1)).toBe('debug 192.0.2.1 no-login reason=closed seconds=0');
+    expect(world.logged.at(-1)).toMatch(/^debug 192\.0\.2\.1 no-login reason=closed seconds=\d+$/);
   });
 
   test('C58: a guess counts and is logged, whether or not its client waits for the refusal', async () => {
