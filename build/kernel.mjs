@@ -18,9 +18,9 @@ if (existsSync(target) && readFileSync(target, 'utf8').includes(made)) process.e
 const { error, stderr, stdout } = await asc.main(
   [
     'index.ts',
-    ...['--outFile', 'kernel.wasm', '--runtime', 'stub', '--optimizeLevel', '3', '--converge', '--noAssert'],
-    // Pages of 64 KiB: one below the slots, the slots, and one behind them. See layout.ts.
-    ...['--enable', 'simd', '--initialMemory', '66', '--maximumMemory', '66', '--memoryBase', '57344'],
+    ...['--outFile', 'kernel.wasm', '--runtime', 'stub', '--optimizeLevel', '3', '--noAssert'],
+    // Pages of 64 KiB: one below the slots, the slots, the blocks, the places, and one behind them. See layout.ts.
+    ...['--enable', 'simd', '--initialMemory', '162', '--maximumMemory', '162', '--memoryBase', '57344'],
   ],
   {
     readFile: name => {

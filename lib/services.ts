@@ -12,6 +12,7 @@ import type { Kernel } from './mbox/kernel/kernel.js';
 import { Networks } from './networks.js';
 import type { Account, Authenticator } from './pop3/ports.js';
 import { KeyedLimit } from './server/limits.js';
+import { OutputPlaces } from './server/output.js';
 import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
 import { Throttle } from './server/throttle.js';
 
@@ -94,8 +95,14 @@ export interface Services extends SessionServices {
 export function createServices(config: SessionConfig, parts: Parts): Services {
   const { log, authenticator } = parts;
   let loaded: Promise<Spool> | undefined;
+  const places = new OutputPlaces();
+  const load = async () => {
+    const spool = await createSpool(config, parts);
+    places.prefer(spool.places);
+    return spool;
+  };
   const spool = () => {
-    loaded ??= createSpool(config, parts);
+    loaded ??= load();
     return loaded;
   };
   return {
@@ -104,6 +111,7 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
     openMaildrop: async (account, peer, holder) => (await spool()).open(account, peer, holder),
     users: new KeyedLimit(config.maxConnectionsPerUser),
     throttle: new Throttle({ most: config.maxFailureDelay, mostWaiting: config.maxWaitingLogins }),
+    places,
     askKernel: fd => parts.host.acknowledged(fd),
     limitReceived: (fd, octets) => parts.host.limitReceived(fd, octets),
     warmUp: async () => {

@@ -1,6 +1,7 @@
 /**
  * A message on its way from the mailbox file to whoever sends it: what RETR and TOP read. The octets are
- * encoded from where they were read into the reader's memory, in one step and mostly without a promise.
+ * encoded from where they were read into the reader's memory, in one step and mostly without a promise; where
+ * both are the kernels' memory, that is the only copy made of them.
  */
 import { WireForm } from '../mbox/wire.js';
 import type { MessageReader } from '../pop3/ports.js';
@@ -9,71 +10,57 @@ import type { MessageOctets } from './checked-octets.js';
 /** Fewer octets of room are left unused. */
 const LEAST = 256;
 
+if (LEAST < WireForm.leastRoom) throw new Error('a wire form needs more room');
+
 export class MessageOnTheWire implements MessageReader {
-  dots = false;
-  /** Octets given so far. */
-  #given = 0;
   #finished = false;
 
   /**
    * @param position offset in the mailbox file of the header
    * @param end      offset of the end of the message
-   * @param total    octets of the wire form; Infinity where it is not known (TOP)
+   * @param total    octets of the wire form, without stuffing; Infinity where it is not known (TOP)
    */
   constructor(
-    private readonly octets: MessageOctets,
+    private readonly message: MessageOctets,
     private readonly form: WireForm,
     private position: number,
     private readonly end: number,
     private readonly total: number,
   ) {}
 
+  get octets(): number {
+    return this.form.octets;
+  }
+
   read(into: Buffer): number | Promise<number> {
-    this.dots = false;
     let used = 0;
-    while (!this.#finished) {
-      const room = into.subarray(used);
+    while (!this.#finished && into.length - used >= LEAST) {
       if (this.position === this.end) {
+        used += this.form.finish(into, used);
         this.#finished = true;
-        used += this.#took(this.form.finish(room), room);
         this.#mustBeWhole();
         break;
       }
-      const most = this.#fitting(room.length);
-      if (most < LEAST) break;
-      const stop = Math.min(this.end, this.position + most);
-      const octets = this.octets.view(this.position, stop);
-      if (octets === undefined) return used > 0 ? used : this.#readLater(into, stop);
-      used += this.#took(this.form.encode(octets, room), room);
-      this.position += octets.length;
+      const octets = this.message.view(this.position, this.end);
+      if (octets === undefined) return used > 0 ? used : this.#readLater(into);
+      used += this.form.encode(octets, into, used);
+      this.position += this.form.taken;
+      // It is not the message that was measured.
+      if (this.octets > this.total) throw this.message.changed();
       this.#finished = this.form.done;
     }
     return used;
   }
 
-  async #readLater(into: Buffer, stop: number): Promise<number> {
-    await this.octets.load(this.position, stop);
+  async #readLater(into: Buffer): Promise<number> {
+    // Nothing that is sent is shorter than in the file, but for hidden fields.
+    await this.message.load(this.position, Math.min(this.end, this.position + into.length));
     return this.read(into);
-  }
-
-  /** How many octets of the file can be encoded into so much room. */
-  #fitting(room: number): number {
-    return this.total - this.#given + WireForm.slack <= room
-      ? Number.POSITIVE_INFINITY
-      : WireForm.fitting(room);
   }
 
   /** What was told of it before may come from an index that is not true (`index-cache.ts`). */
   #mustBeWhole(): void {
-    if (this.total !== Number.POSITIVE_INFINITY && this.#given !== this.total) throw this.octets.changed();
-  }
-
-  #took(count: number, room: Buffer): number {
-    // It is not the message that was measured, as nothing else can be longer.
-    if (count > room.length) throw this.octets.changed();
-    this.#given += count;
-    this.dots ||= this.form.dots;
-    return count;
+    if (this.total !== Number.POSITIVE_INFINITY && this.octets !== this.total) throw this.message.changed();
   }
 }
 
@@ -83,8 +70,8 @@ export class LaterReader implements MessageReader {
 
   constructor(private readonly look: () => Promise<MessageReader>) {}
 
-  get dots(): boolean {
-    return this.#reader?.dots ?? false;
+  get octets(): number {
+    return this.#reader?.octets ?? 0;
   }
 
   read(into: Buffer): number | Promise<number> {

@@ -9,6 +9,7 @@ import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
+import type { Pool } from '../mbox/kernel/memory.js';
 import { NotMbox } from '../mbox/scanner.js';
 import type { Account, Holder, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
 import { Blocks } from './blocks.js';
@@ -89,12 +90,13 @@ export class Spool {
   readonly #lockMailbox: LockMailbox;
   readonly #sessions: SessionLocks;
   #resolved: { readonly path: string; readonly until: number } | undefined;
-  readonly #blocks = new Blocks();
+  readonly #blocks: Blocks;
 
   constructor(
     private readonly deps: MaildropDeps,
     private readonly settings: MaildropSettings,
   ) {
+    this.#blocks = new Blocks(undefined, deps.kernel?.memory);
     this.#lockMailbox = mailboxLocker({
       host: deps.host,
       methods: settings.locks,
@@ -111,6 +113,11 @@ export class Spool {
         ...{ host, log, dir, perUser: becomeOwner !== undefined },
         takeover: new Takeover(dir, takeover, log),
       });
+  }
+
+  /** Where replies are best put together: memory that the kernels can write. */
+  get places(): Pool | undefined {
+    return this.deps.kernel?.memory.places;
   }
 
   /**

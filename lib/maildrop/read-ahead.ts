@@ -18,6 +18,7 @@ class Piece {
   readonly arrived: Promise<void>;
   failure: unknown;
   readonly #block: Buffer | undefined;
+  readonly #place: Buffer | undefined;
   #octets: Buffer | undefined;
 
   /** @param limit reads at most up to here */
@@ -29,7 +30,8 @@ class Piece {
   ) {
     const length = Math.min(limit - start, BLOCK);
     this.#block = length > READ_CHUNK ? blocks.take() : undefined;
-    const memory = this.#block?.subarray(0, length) ?? Buffer.allocUnsafe(Math.min(length, READ_CHUNK));
+    if (this.#block === undefined) this.#place = blocks.takePlace(Math.min(length, READ_CHUNK));
+    const memory = (this.#block ?? this.#place)!.subarray(0, length);
     this.end = start + memory.length;
     this.arrived = this.#read(file, memory);
   }
@@ -54,6 +56,7 @@ class Piece {
     await this.arrived;
     this.#octets = undefined;
     if (this.#block) this.blocks.giveBack(this.#block);
+    if (this.#place) this.blocks.giveBackPlace(this.#place);
   }
 }
 

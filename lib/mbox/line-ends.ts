@@ -1,77 +1,63 @@
 /**
- * LF → CRLF, the inner loop of every RETR. A CR that is directly before an LF belongs to that line end; any
- * other octet goes through as it is. On the way it is seen whether a line begins with a dot, so that
- * whoever byte-stuffs need not go through the octets again.
+ * Lines of a file as they leave, the inner loop of every RETR: LF → CRLF, and byte-stuffed. A CR that is directly
+ * before an LF belongs to that line end; any other octet goes through as it is. The kernel's twin, which says what is
+ * right: `kernel/assembly/encode-lines.ts`, `cut-lines.ts`.
  */
-import { CR, LF } from './bytes.js';
-import type { Kernel } from './kernel/kernel.js';
+import { CR, findLf, LF } from './bytes.js';
 
 const DOT = 0x2e;
 
-/** Octets for which a call of the kernel pays, with the copies there and back. */
-const WORTH_IT = 128;
-
-/** Octets before what the kernel encodes; the last of them is the one before. */
-const LEAD = 16;
-
 export interface Encoded {
-  /** Octets put into the target: more than it takes when they did not fit. */
-  length: number;
-  /** Whether a line begins with a dot. */
-  dots: boolean;
+  /** Octets read. */
+  taken: number;
+  /** Octets put into the target. */
+  given: number;
+  /** How many of them are dots put before dots. */
+  stuffed: number;
 }
 
 /** Given again and again: good until the next call. */
-const encoded: Encoded = { length: 0, dots: false };
+const encoded: Encoded = { taken: 0, given: 0, stuffed: 0 };
 
 /**
- * Encodes `from` into `into`, from `at` on; at most twice as many octets.
- * @param before the octet before `from`, LF at the start of a message
+ * Encodes [start, end) of `from` into `into`, from `at` on, for as long as two octets have room.
+ * @param before the octet before `start`, LF at the start of a message
  */
-export function encodeLines(from: Buffer, before: number, into: Buffer, at: number): Readonly<Encoded> {
-  let to = at;
-  let previous = before;
-  let dots = false;
-  for (let i = 0; i < from.length; i++) {
-    const octet = from[i]!;
-    if (octet === LF) {
-      if (previous !== CR) into[to++] = CR;
-    } else if (octet === DOT && previous === LF) dots = true;
-    into[to++] = octet;
-    previous = octet;
-  }
-  encoded.length = to - at;
-  encoded.dots = dots;
-  return encoded;
-}
-
-/** The same by the kernel, where that is faster. */
-export function encodeLinesBy(
-  kernel: Kernel,
+export function encodeLines(
   from: Buffer,
+  start: number,
+  end: number,
   before: number,
   into: Buffer,
   at: number,
 ): Readonly<Encoded> {
-  const { shared } = kernel.memory;
-  // In the shared slot are the lead, the octets, and what becomes of them with room for 16 more.
-  const most = Math.floor((shared.length - LEAD - 16) / 3);
-  if (from.length < WORTH_IT) return encodeLines(from, before, into, at);
+  let next = start;
   let to = at;
-  let dots = false;
-  for (let done = 0; done < from.length; done += most) {
-    const part = from.subarray(done, done + most);
-    const target = LEAD + part.length;
-    shared[LEAD - 1] = done === 0 ? before : from[done - 1]!;
-    shared.set(part, LEAD);
-    const { byteOffset } = shared;
-    const length = kernel.exports.encodeLines(byteOffset + LEAD, byteOffset + target, byteOffset + target);
-    if (kernel.results[0] === 1) dots = true;
-    // Copies what there is room for.
-    shared.copy(into, Math.min(to, into.length), target, target + length);
-    to += length;
+  let previous = before;
+  encoded.stuffed = 0;
+  for (; next < end && to + 2 <= into.length; next++) {
+    const octet = from[next]!;
+    if (octet === LF && previous !== CR) into[to++] = CR;
+    else if (octet === DOT && previous === LF) {
+      // RFC 1939 §3: byte-stuffing.
+      into[to++] = DOT;
+      encoded.stuffed++;
+    }
+    into[to++] = octet;
+    previous = octet;
   }
-  encoded.length = to - at;
-  encoded.dots = dots;
+  encoded.taken = next - start;
+  encoded.given = to - at;
   return encoded;
+}
+
+/** @returns what follows the `lines`-th line from `start` on; `end` when it does not end before */
+export function afterLines(from: Buffer, start: number, end: number, lines: number): number {
+  let at = start;
+  for (let left = lines; left > 0; left--) {
+    const lf = findLf(from, at);
+    if (lf < 0 || lf >= end) return end;
+    at = lf + 1;
+  }
+  return at;
 }

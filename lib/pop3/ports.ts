@@ -89,7 +89,7 @@ export interface Authenticator extends PasswordChecker {
 
 /**
  * A message, or what TOP asks of it, in its wire form: CRLF line ends, always a final CRLF (unless there are
- * no octets at all), not yet byte-stuffed. Read in order and once; whoever reads brings the memory.
+ * no octets at all), byte-stuffed (RFC 1939 §3). Read in order and once; whoever reads brings the memory.
  */
 export interface MessageReader {
   /**
@@ -98,8 +98,8 @@ export interface MessageReader {
    * @returns how many, 0 only at the end; a promise where the mailbox file has to be waited for
    */
   read(into: Buffer): number | Promise<number>;
-  /** False when no line begins with a dot in what was read last, so that nobody needs to look for one. */
-  readonly dots: boolean;
+  /** Octets read so far, without those that byte-stuffing put in: what LIST counts. */
+  readonly octets: number;
 }
 
 /**

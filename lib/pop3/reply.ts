@@ -13,7 +13,7 @@ import type { MessageReader } from './ports.js';
 /** Longest status line in octets, CRLF included. RFC 1939 §3. */
 export const MAX_STATUS = 512;
 
-/** The message after a positive status line, before byte-stuffing. */
+/** The message after a positive status line. */
 export interface Content {
   readonly command: 'RETR' | 'TOP';
   readonly message: MessageReader;

@@ -146,11 +146,22 @@ export class Connection {
     return line;
   }
 
-  /** Sends octets. Resolves when the stream has accepted all of them and refers to none any more. */
-  async write(octets: Uint8Array): Promise<void> {
+  /**
+   * Sends octets. Resolves when the stream has accepted all of them.
+   * @param unused called once, when it refers to none of them any more, whatever became of them
+   * @throws Disconnected
+   */
+  async write(octets: Uint8Array, unused: () => void = () => {}): Promise<void> {
+    let inUse = true;
+    const release = () => {
+      if (inUse) unused();
+      inUse = false;
+    };
+    if (this.over !== undefined) release();
     this.mustBeOpen();
     let accepted = false;
     this.stream.write(octets, error => {
+      release();
       if (error) this.end('closed');
       else accepted = true;
       this.silence.heard();
@@ -158,6 +169,7 @@ export class Connection {
     });
     // The kernel usually takes all of it at once; the stream says so at the next tick, but knows it now.
     if (this.stream.writableLength > 0) await this.until(() => accepted);
+    else release();
   }
 
   /** Waits `ms`; the only wait that is not for the client. */

@@ -17,9 +17,45 @@ const TURN = 256 * 1024;
 /** What a piece of text counts for at least, octets: a thousand short replies are a turn, too. */
 const LEAST = 256;
 
-/** Buffers of sessions that have nothing to say now. A few: idle sessions are many, busy ones few. */
-const spare: Buffer[] = [];
+/** Places kept by a process whose sessions have nothing to say now. A few: idle sessions are many, busy ones few. */
 const MOST_SPARE = 8;
+
+/** Memory to put octets together in, of a bounded size in all. */
+interface Pool {
+  /** Octets of a piece. */
+  readonly size: number;
+  /** @returns undefined when there is none left */
+  take(): Buffer | undefined;
+  giveBack(piece: Buffer): void;
+}
+
+/** Where octets are put together before they are sent, for all sessions of a process. */
+export class OutputPlaces {
+  private readonly spare: Buffer[] = [];
+  private pool: Pool | undefined;
+  /** Those that are of the pool. */
+  private readonly lent = new Set<Buffer>();
+
+  /** From now on these are taken first: octets may be put there with fewer copies. */
+  prefer(pool: Pool | undefined): void {
+    if (pool?.size === CAPACITY) this.pool = pool;
+  }
+
+  /** @returns `CAPACITY` octets, the caller's until `giveBack` */
+  take(): Buffer {
+    const lent = this.pool?.take();
+    if (lent !== undefined) this.lent.add(lent);
+    return lent ?? this.spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
+  }
+
+  /** Nothing may refer to it any more. */
+  giveBack(place: Buffer): void {
+    if (this.lent.delete(place)) this.pool?.giveBack(place);
+    else if (this.spare.length < MOST_SPARE) this.spare.push(place);
+  }
+}
+
+const ownPlaces = new OutputPlaces();
 
 export class Output {
   /** Taken when there is something to hold, given away when it is sent: idle sessions have none. */
@@ -28,7 +64,10 @@ export class Output {
   private sinceTurn = 0;
   private message = false;
 
-  constructor(private readonly connection: Pick<Connection, 'write'>) {}
+  constructor(
+    private readonly connection: Pick<Connection, 'write'>,
+    private readonly places: OutputPlaces = ownPlaces,
+  ) {}
 
   /** Whether octets of a message are waiting to be sent. */
   get holdsMessage(): boolean {
@@ -49,7 +88,7 @@ export class Output {
 
   /** Where octets may be put, `room` of them; they are there when `added` has said so. */
   place(): Buffer {
-    this.buffer ??= spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
+    this.buffer ??= this.places.take();
     return this.buffer.subarray(this.used);
   }
 
@@ -66,8 +105,8 @@ export class Output {
     this.buffer = undefined;
     this.used = 0;
     this.message = false;
-    await this.connection.write(buffer.subarray(0, used));
-    if (spare.length < MOST_SPARE) spare.push(buffer);
+    // Also when the connection is lost in the meantime: the kernel may be reading it until then.
+    await this.connection.write(buffer.subarray(0, used), () => this.places.giveBack(buffer));
     this.sinceTurn += used;
     if (this.sinceTurn < TURN) return;
     this.sinceTurn = 0;
@@ -76,7 +115,7 @@ export class Output {
 
   private add(text: string): void {
     if (text.length > CAPACITY) throw new RangeError(`${text.length} octets of text at once`);
-    this.buffer ??= spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
+    this.buffer ??= this.places.take();
     this.used += this.buffer.write(text, this.used, 'latin1');
   }
 }

@@ -6,6 +6,7 @@ import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
 import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
 import type { DescriptorBudget } from './descriptors.js';
 import type { KeyedPlaces } from './limits.js';
+import type { OutputPlaces } from './output.js';
 import type { AskKernel } from './silence.js';
 import type { Attempts } from './throttle.js';
 
@@ -80,6 +81,8 @@ export interface SessionServices {
   readonly authenticator: Authenticator;
   readonly openMaildrop: OpenMaildrop;
   readonly askKernel: AskKernel;
+  /** Where replies are put together; memory of one's own, unless there is better. */
+  readonly places?: OutputPlaces;
   /** `Host.limitReceived`. */
   readonly limitReceived: (fd: number, octets: number) => void;
   readonly log: Log;

@@ -127,7 +127,7 @@ class Session {
   ) {
     this.tls = tls;
     this.greeted = greeted;
-    this.output = new Output(connection);
+    this.output = new Output(connection, services.places);
     this.log = new SessionLog(services.log, peer.address, strangers);
     this.greeting = greet(services.settings);
     this.wire = { connection, output: this.output, log: this.log };

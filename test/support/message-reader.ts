@@ -1,10 +1,10 @@
-/** Both ends of a `MessageReader`, for tests: one made of pieces, and one read to its end. */
+/** Both ends of a `MessageReader`, for tests: one made of pieces, and one read to its end. RFC 1939 §3 (byte-stuffing). */
 import type { MessageReader } from '../../lib/pop3/ports.js';
 
-/** Gives these pieces, each in one read or, where the room is too small, in several. */
+/** Gives these pieces byte-stuffed, each in one read or, where the room is too small, in several. */
 export class PieceReader implements MessageReader {
-  /** Nothing is known of the pieces. */
-  readonly dots = true;
+  octets = 0;
+  private atLineStart = true;
   private readonly pieces: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   private rest: Uint8Array = new Uint8Array(0);
 
@@ -18,10 +18,16 @@ export class PieceReader implements MessageReader {
       if (next.done) return 0;
       this.rest = next.value;
     }
-    const given = this.rest.subarray(0, into.length);
-    into.set(given);
+    const given = this.rest.subarray(0, Math.floor(into.length / 2));
     this.rest = this.rest.subarray(given.length);
-    return given.length;
+    this.octets += given.length;
+    let count = 0;
+    for (const octet of given) {
+      if (this.atLineStart && octet === 0x2e) into[count++] = 0x2e;
+      into[count++] = octet;
+      this.atLineStart = octet === 0x0a;
+    }
+    return count;
   }
 }
 
@@ -30,7 +36,7 @@ export function readerOf(pieces: () => AsyncIterable<Uint8Array>): () => Message
   return () => new PieceReader(pieces());
 }
 
-/** What a reader gives, into memory that is used again and again; each chunk is a copy. */
+/** What a reader gives, byte-stuffed, into memory that is used again and again; each chunk is a copy. */
 export async function* chunksOf(reader: MessageReader, room = 64 * 1024): AsyncGenerator<Buffer> {
   const into = Buffer.alloc(room);
   for (;;) {
@@ -41,9 +47,13 @@ export async function* chunksOf(reader: MessageReader, room = 64 * 1024): AsyncG
   }
 }
 
-/** All octets of a message, as one latin1 string. */
+/** All octets of a message, without byte-stuffing, as one latin1 string. */
 export async function collect(reader: MessageReader): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of chunksOf(reader)) chunks.push(chunk);
-  return Buffer.concat(chunks).toString('latin1');
+  const text = Buffer.concat(chunks)
+    .toString('latin1')
+    .replace(/(^|\n)\./g, '$1');
+  if (text.length !== reader.octets) throw new Error(`${text.length} octets, said to be ${reader.octets}`);
+  return text;
 }

@@ -72,7 +72,7 @@ export function extents(index: MailboxIndex): Extent[] {
   return Array.from({ length: index.messages }, (_, i) => index.extent(i + 1));
 }
 
-/** The wire form, for which kernel and twin have to be of one mind. */
+/** The wire form without byte-stuffing, for which kernel and twin have to be of one mind. */
 export function wire(file: Uint8Array, e: Extent, cutting: Cutting = [65536], bodyLines?: number): Buffer {
   const options = bodyLines === undefined ? {} : { bodyLines };
   const twin = wireBy(new WireForm(options), file, e, cutting);
@@ -83,30 +83,34 @@ export function wire(file: Uint8Array, e: Extent, cutting: Cutting = [65536], bo
 }
 
 function wireBy(form: WireForm, file: Uint8Array, e: Extent, cutting: Cutting): Buffer {
-  let out = Buffer.alloc(0);
-  const add = (chunk?: Uint8Array) => {
-    const piece = encode(form, chunk);
-    const all = Buffer.concat([out, piece]);
-    let dots = all[0] === 0x2e && out.length === 0;
-    for (let i = Math.max(1, out.length); i < all.length; i++)
-      dots ||= all[i] === 0x2e && all[i - 1] === 0x0a;
-    if (form.dots !== dots)
-      throw new Error(`told of ${form.dots ? 'dots' : 'no dots'} in ${piece.toString('latin1')}`);
-    out = all;
-  };
-  for (const chunk of cut(file.subarray(e.header, e.contentEnd), cutting)) add(chunk);
-  add();
-  return out;
+  const pieces: Buffer[] = [];
+  for (const chunk of cut(file.subarray(e.header, e.contentEnd), cutting)) {
+    if (!form.done) pieces.push(encode(form, chunk));
+  }
+  pieces.push(encode(form));
+  const stuffed = Buffer.concat(pieces).toString('latin1');
+  const out = stuffed.replace(/(^|\n)\./g, '$1');
+  if (out.replace(/(^|\n)\./g, '$1..') !== stuffed) throw new Error(`not stuffed: ${stuffed}`);
+  if (form.octets !== out.length) throw new Error(`${out.length} octets, said to be ${form.octets}`);
+  return Buffer.from(out, 'latin1');
 }
 
-/** What a call of `encode`, or of `finish` without a chunk, gives, in no more room than that may need. */
+/** What calls of `encode` for a chunk give, in no more room than they need, or `finish` without one. */
 export function encode(form: WireForm, chunk?: Uint8Array): Buffer {
-  let room = 1;
-  while (WireForm.fitting(room) < (chunk?.length ?? 1)) room++;
-  const into = Buffer.alloc(room, '#');
-  const length = chunk ? form.encode(chunk, into) : form.finish(into);
-  if (length > room) throw new Error(`${length} octets into ${room}`);
-  return into.subarray(0, length);
+  if (!chunk) return given(form.finish(form.done ? EMPTY : ROOM.fill('#')));
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < chunk.length && !form.done; at += form.taken) {
+    pieces.push(given(form.encode(chunk.subarray(at), ROOM.fill('#'))));
+  }
+  return Buffer.concat(pieces);
+}
+
+const EMPTY = Buffer.alloc(0);
+const ROOM = Buffer.alloc(WireForm.leastRoom);
+
+function given(length: number): Buffer {
+  if (length > ROOM.length) throw new Error(`${length} octets into ${ROOM.length}`);
+  return Buffer.from(ROOM.subarray(0, length));
 }
 
 /** The identity by the digest that is pushed, which has to be that of the octets in one piece. */

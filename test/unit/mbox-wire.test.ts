@@ -41,11 +41,35 @@ describe('TOP', () => {
 describe('the wire form', () => {
   test('of nothing is nothing', () => expect(encode(new WireForm()).length).toBe(0));
 
-  test('of more octets than there is room for is told, and touches nothing else', () => {
+  test('goes on where there was no more room, and touches nothing else', () => {
     const memory = Buffer.alloc(64, '#');
-    const count = new WireForm().encode(bytes('A: b\n\nbody\n\n\n\n'), memory.subarray(0, 10));
-    expect(count).toBe(20);
-    expect(memory.toString()).toBe(`A: b\r\n\r\nbo${'#'.repeat(54)}`);
+    const form = new WireForm();
+    const content = bytes('A: b\n\nbody\n\n\n\n');
+    expect(form.encode(content, memory.subarray(0, 11))).toBe(10);
+    expect(memory.toString('latin1', 0, 10)).toBe('A: b\r\n\r\nbo');
+    expect(memory.toString('latin1', 11)).toBe('#'.repeat(53));
+    expect(form.taken).toBe(8);
+    expect(form.encode(content.subarray(8), memory.subarray(0, 12))).toBe(10);
+    expect(memory.toString('latin1', 0, 10)).toBe('dy\r\n\r\n\r\n\r\n');
+    expect([form.taken, form.octets, form.finish(memory)]).toEqual([6, 20, 0]);
+  });
+
+  test.each([
+    ['.\n', '..\r\n'],
+    ['a\n.b\n', 'a\r\n..b\r\n'],
+    ['\n.\n..\n.a.\n', '\r\n..\r\n...\r\n..a.\r\n'],
+    ['a..\n', 'a..\r\n'],
+    // A lone CR begins no line.
+    ['a\r.b\n', 'a\r.b\r\n'],
+    // C16: any octets.
+    ['\0\xff.\x85\xe2\x80\xa8\n', '\0\xff.\x85\xe2\x80\xa8\r\n'],
+  ])('of %j is byte-stuffed', (body, expected) => {
+    for (const size of [1, 2, 3, 100]) {
+      const form = new WireForm();
+      const out = [...cut(bytes(`\n${body}`), [size])].map(chunk => encode(form, chunk));
+      expect(Buffer.concat(out).toString('latin1')).toBe(`\r\n${expected}`);
+      expect(form.octets).toBe(2 + expected.length - (expected.match(/^\.\./gm)?.length ?? 0));
+    }
   });
 
   test('takes plain Uint8Arrays and views of larger memory', () => {

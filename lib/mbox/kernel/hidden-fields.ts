@@ -12,13 +12,14 @@ const ROW = 2 * LONGEST;
 
 /**
  * @param firsts 256 octets: 1 where a name may begin with that octet
- * @param rows   an u32 with the number of names, and from `ROW` on a row for each
+ * @param rows   an u32 with the number of names, one with the octets of the longest, and from `ROW` on a row for each
  */
 export function tellHiddenFields(firsts: Uint8Array, rows: Uint8Array): void {
   const names = new FieldNames(METADATA);
   if (names.longest >= LONGEST) throw new Error('a field name is too long for the kernels');
   for (let octet = 0; octet < 256; octet++) firsts[octet] = names.mayBegin(octet) ? 1 : 0;
   rows[0] = METADATA.length;
+  rows[4] = names.longest;
   for (const [n, name] of METADATA.entries()) {
     const field = Buffer.from(`${name.toLowerCase()}:`, 'latin1');
     const at = (n + 1) * ROW;

@@ -25,9 +25,15 @@ export interface KernelExports {
   readonly SLOTS: { readonly value: number };
   readonly SLOT_SIZE: { readonly value: number };
   readonly SLOT_COUNT: { readonly value: number };
+  readonly BLOCKS: { readonly value: number };
+  readonly BLOCK_SIZE: { readonly value: number };
+  readonly BLOCK_COUNT: { readonly value: number };
+  readonly PLACES: { readonly value: number };
+  readonly PLACE_SIZE: { readonly value: number };
+  readonly PLACE_COUNT: { readonly value: number };
   scanBody(start: number, end: number, before: number): number;
   scanHeader(start: number, end: number, crc: number): number;
-  encodeLines(start: number, end: number, into: number): number;
+  encodeWire(start: number, end: number, into: number, limit: number, state: number, lines: number): number;
   scanMessages(start: number, end: number, most: number, offset: number): number;
   /** The result is signed. */
   crc32(start: number, end: number, value: number): number;

@@ -6,12 +6,18 @@
  * in TypeScript, which says what is right and runs where there is no WebAssembly.
  */
 export { crc32 } from './crc';
-export { encodeLines } from './encode-lines';
+export { encodeWire } from './encode-wire';
 export {
+  BLOCK_COUNT,
+  BLOCK_SIZE,
+  BLOCKS,
   FIRST_OCTETS,
   HIDDEN_FIELDS,
   MOST_ROWS,
   OFFSET_ROWS,
+  PLACE_COUNT,
+  PLACE_SIZE,
+  PLACES,
   RESULT,
   SLOT_COUNT,
   SLOT_SIZE,

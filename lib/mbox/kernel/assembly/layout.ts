@@ -10,8 +10,11 @@ export const RESULT: usize = 1024;
 /** For each octet, 1 if a hidden field may begin with it, else 0. */
 export const FIRST_OCTETS: usize = 2048;
 
-/** How many hidden fields there are, an u32; from the 32nd octet on, 32 octets for each (`../hidden-fields.ts`). */
+/** How many hidden fields there are, and octets of the longest name, u32 each; from the 32nd octet on, 32 octets for each (`../hidden-fields.ts`). */
 export const HIDDEN_FIELDS: usize = 2304;
+
+/** Sixteen rows of sixteen octets: row n makes room for an octet before the n-th (`encode-lines.ts`). */
+export const ROOM_BEFORE: usize = 4096;
 
 /** Tables of CRC-32, 16 of 256 u32 each (`crc.ts`). */
 export const CRC_TABLES: usize = 16384;
@@ -30,3 +33,13 @@ export const SLOT_SIZE: i32 = 524288;
 
 /** How many there are. A page that nobody ever wrote to takes no memory of the machine. */
 export const SLOT_COUNT: i32 = 8;
+
+/** Behind the slots: blocks for what is read of a mailbox on its way to clients, and how many octets each has. */
+export const BLOCKS: i32 = SLOTS + SLOT_COUNT * SLOT_SIZE;
+export const BLOCK_SIZE: i32 = 262144;
+export const BLOCK_COUNT: i32 = 16;
+
+/** Behind the blocks: places for replies that are put together, and for shorter reads. */
+export const PLACES: i32 = BLOCKS + BLOCK_COUNT * BLOCK_SIZE;
+export const PLACE_SIZE: i32 = 65536;
+export const PLACE_COUNT: i32 = 32;

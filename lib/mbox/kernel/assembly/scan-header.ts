@@ -55,7 +55,7 @@ function lineEnds(block: usize): i32 {
 }
 
 /** Whether a hidden field begins at `line`: name and colon, in any case. */
-function isHidden(line: usize): bool {
+export function isHidden(line: usize): bool {
   const octets = v128.load(line);
   const capital = v128.and(i8x16.gt_u(octets, i8x16.splat(0x40)), i8x16.lt_u(octets, i8x16.splat(0x5b)));
   const lower = v128.or(octets, v128.and(capital, i8x16.splat(0x20)));
