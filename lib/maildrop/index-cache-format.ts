@@ -6,8 +6,9 @@
  * size, or in nothing. That they are true of the file is for `index-cache.ts` to find out.
  */
 import { crc32 } from 'node:zlib';
-import { rowsArePossible } from '../mbox/index-rows.js';
-import { MailboxIndex, OFFSETS, SMALL } from '../mbox/mailbox-index.js';
+import type { Kernel } from '../mbox/kernel/kernel.js';
+import { type MailboxIndex, OFFSETS, SMALL } from '../mbox/mailbox-index.js';
+import { possibleIndex } from '../mbox/possible-index.js';
 import type { FileStat } from './io.js';
 
 /** What is known of a mailbox file, and of which state of it. */
@@ -76,7 +77,7 @@ export function encodeIndex({ index, identities, proven, stat, seenAt }: KeptInd
 }
 
 /** @returns undefined for what `encodeIndex` of this version on this host has not made */
-export function decodeIndex(octets: Buffer): KeptIndex | undefined {
+export function decodeIndex(octets: Buffer, kernel?: Kernel): KeptIndex | undefined {
   if (octets.length < HEADER || !octets.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
   if (octets.readUInt32LE(AT.version) !== VERSION) return undefined;
   if (new Uint32Array(octets.buffer, octets.byteOffset + AT.order, 1)[0] !== BYTE_ORDER) return undefined;
@@ -91,9 +92,11 @@ export function decodeIndex(octets: Buffer): KeptIndex | undefined {
   const seenAt = octets.readDoubleLE(AT_STAT.seenAt);
   const { offsets, small } = columnsIn(octets, rows);
   if (!Number.isSafeInteger(size) || !Number.isFinite(seenAt)) return undefined;
-  if (rows < hidden || known > rows - hidden || !rowsArePossible(offsets, small, size)) return undefined;
+  if (rows < hidden || known > rows - hidden) return undefined;
+  const index = possibleIndex(offsets, small, size, hidden, kernel);
+  if (index === undefined) return undefined;
   return {
-    index: new MailboxIndex(offsets, small, size, hidden),
+    index,
     identities: octets.subarray(HEADER + rows * ROW),
     proven: (flags & PROVEN) !== 0,
     stat: {

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Log } from '../log.js';
 import { joinRows } from '../mbox/index-rows.js';
+import type { Kernel } from '../mbox/kernel/kernel.js';
 import { type MailboxIndex, SMALL } from '../mbox/mailbox-index.js';
 import { NotMbox } from '../mbox/scanner.js';
 import { decodeIndex, encodeIndex, IDENTITY, type KeptIndex, mostOctets } from './index-cache-format.js';
@@ -33,6 +34,8 @@ export interface IndexCachePlace {
   /** Octets of the smallest mailbox file whose index is kept; Infinity for none. */
   readonly least: number;
   readonly log: Log;
+  /** Undefined for the twins in TypeScript. */
+  readonly kernel?: Kernel | undefined;
 }
 
 /** What the cache knew of a mailbox file. */
@@ -57,11 +60,16 @@ export class IndexCache {
   }
 
   /**
-   * Begins to read what is kept, for `recall`: there is other work meanwhile. For who has the session lock.
-   * @param size of the mailbox file, about
+   * Begins to read what is kept, for `recall`, while there is other work, such as to lock the mailbox: it is either
+   * of the file that is found then, or of none.
    */
-  prefetch({ size }: { readonly size: number }): void {
-    if (this.takes({ size })) this.#loading = this.#loadQuietly(size);
+  prefetch(mailboxPath: string): void {
+    if (this.place.least === Number.POSITIVE_INFINITY) return;
+    const size = this.place.io.lstat(mailboxPath).then(stat => stat.size);
+    this.#loading = size.then(
+      size => (this.takes({ size }) ? this.#loadQuietly(size) : undefined),
+      () => undefined, // Whoever opens it will say why.
+    );
   }
 
   /**
@@ -160,7 +168,7 @@ export class IndexCache {
       // Of its own, so that the rows in it are aligned.
       const octets = Buffer.allocUnsafeSlow(stat.size);
       const count = await readFully(io, fd, octets, 0);
-      const kept = count === octets.length ? decodeIndex(octets) : undefined;
+      const kept = count === octets.length ? decodeIndex(octets, this.place.kernel) : undefined;
       if (kept === undefined) throw new Error('it is torn, or of another version');
       return kept;
     } finally {

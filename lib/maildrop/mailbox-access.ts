@@ -5,7 +5,7 @@
  * file must be looked at again. The UPDATE state takes the locks back with `relock`.
  */
 import { Unavailable } from '../errors.js';
-import type { FileStat, SpoolIo } from './io.js';
+import type { SpoolIo } from './io.js';
 import type { HeldLocks, LockMailbox } from './locks.js';
 import { MailboxFile, type OpenOptions } from './mailbox-file.js';
 
@@ -16,8 +16,6 @@ export interface AccessOptions extends OpenOptions {
   readonly lockTimeout: number;
   /** Told when giving back a lock failed. */
   readonly onError: (error: unknown) => void;
-  /** Told of the file before it is locked. */
-  readonly onOpened?: ((file: FileStat) => void) | undefined;
 }
 
 export class MailboxAccess {
@@ -41,7 +39,6 @@ export class MailboxAccess {
     for (;;) {
       const file = await MailboxFile.open(options.io, path, options);
       if (file === undefined) return undefined;
-      options.onOpened?.(file.opened);
       let locks: HeldLocks | undefined;
       let current = false;
       try {

@@ -58,8 +58,8 @@ export class MailboxFile {
     readonly path: string,
     /** For locks, and for the rewrite. */
     readonly fd: number,
-    /** What the descriptor is open on, whatever becomes of the path, as it was then. */
-    readonly opened: FileStat,
+    /** What the descriptor is open on, whatever becomes of the path. */
+    private readonly identity: Pick<FileStat, 'dev' | 'ino'>,
     readonly kernel: Kernel | undefined,
   ) {}
 
@@ -102,7 +102,7 @@ export class MailboxFile {
   async isCurrent(): Promise<boolean> {
     try {
       const named = await this.io.lstat(this.path, true);
-      return named.dev === this.opened.dev && named.ino === this.opened.ino && named.nlink === 1;
+      return named.dev === this.identity.dev && named.ino === this.identity.ino && named.nlink === 1;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return false;
       throw error;

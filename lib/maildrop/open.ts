@@ -21,7 +21,7 @@ import { holdsJournal, Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
 import { mostEncoded } from './kept-ranges.js';
 import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
-import { type AccessOptions, MailboxAccess } from './mailbox-access.js';
+import { MailboxAccess } from './mailbox-access.js';
 import { MboxMaildrop } from './maildrop.js';
 import type { Journals } from './move-appended.js';
 import type { PlanLayout } from './plan-format.js';
@@ -128,13 +128,17 @@ export class Spool {
     const { deps, settings } = this;
     const mailboxPath = join(await this.#resolveSpool(), account.user);
     const journals = this.#journalsOf(account);
+    const cache = this.#cacheOf(account);
+    if (deps.becomeOwner === undefined) cache.prefetch(mailboxPath);
     const session = await this.#sessions.lock(mailboxPath, { account, peer, holder });
     let access: MailboxAccess | undefined;
     const release = () => this.#giveBack(journals, access, session);
     try {
-      await deps.becomeOwner?.(account);
-      const cache = this.#cacheOf(account);
-      access = await this.#openLocked(account, file => cache.prefetch(file));
+      if (deps.becomeOwner !== undefined) {
+        await deps.becomeOwner(account);
+        cache.prefetch(mailboxPath);
+      }
+      access = await this.#openLocked(account);
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, access, journals);
       if (access === undefined) {
@@ -230,7 +234,7 @@ export class Spool {
     const { deps, settings } = this;
     const dir = userStateDir(settings.stateDir, account.user);
     const owner = settings.ownerOf(account);
-    return new IndexCache({ io: deps.io, dir, owner, least: settings.indexCache, log: deps.log });
+    return new IndexCache({ ...deps, dir, owner, least: settings.indexCache });
   }
 
   /**
@@ -246,7 +250,7 @@ export class Spool {
     }
   }
 
-  #openLocked(account: Account, onOpened?: AccessOptions['onOpened']): Promise<MailboxAccess | undefined> {
+  #openLocked(account: Account): Promise<MailboxAccess | undefined> {
     const { deps, settings } = this;
     return MailboxAccess.open(join(settings.spool, account.user), {
       io: deps.io,
@@ -256,7 +260,6 @@ export class Spool {
       lockMailbox: this.#lockMailbox,
       lockTimeout: settings.lockTimeout,
       onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
-      onOpened,
     });
   }
 

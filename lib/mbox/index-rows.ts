@@ -1,10 +1,8 @@
 /**
- * An index put together from rows of others: what an append leaves of one, what an UPDATE leaves of one, and
- * what is read back from a file, which may say anything. The results are what a scan of the whole file would
- * have found, provided that the rows are true.
+ * An index put together from rows of others: what an append leaves of one, and what an UPDATE leaves of one.
+ * The results are what a scan of the whole file would have found, provided that the rows are true.
  */
-import { MAX_FROM_LINE } from './from-line.js';
-import { MailboxIndex, OFFSETS, SMALL } from './mailbox-index.js';
+import { MailboxIndex, OFFSETS, octetsOf, SMALL } from './mailbox-index.js';
 
 /**
  * The rows before `row`, then those of a scan that began at `at`, where that row starts.
@@ -19,7 +17,8 @@ export function joinRows(before: MailboxIndex, row: number, after: MailboxIndex,
   const small = new Uint32Array(rows * SMALL);
   small.set(before.small.subarray(0, row * SMALL));
   small.set(after.small, row * SMALL);
-  return new MailboxIndex(offsets, small, at + after.size, before.hidden);
+  const octets = before.totalOctets - octetsOf(before.offsets, row) + octetsOf(after.offsets, 0);
+  return new MailboxIndex(offsets, small, at + after.size, before.hidden, octets);
 }
 
 /** The index of the file once the marked messages are cut out of it. */
@@ -54,40 +53,4 @@ function shift(offsets: Float64Array, i: number, by: number): void {
   offsets[i]! += by;
   offsets[i + 1]! += by;
   offsets[i + 2]! += by;
-}
-
-/**
- * Whether rows can be those of a file of `size` octets: whole numbers, in order, none outside of it, and
- * none on the wire that is longer than line ends can make it. Not whether they are true.
- */
-export function rowsArePossible(offsets: Float64Array, small: Uint32Array, size: number): boolean {
-  let after = 0;
-  for (let row = 0; row * SMALL < small.length; row++) {
-    const i = row * OFFSETS;
-    const start = offsets[i]!;
-    const header = start + small[row * SMALL]!;
-    const body = offsets[i + 1]!;
-    const contentEnd = offsets[i + 2]!;
-    const octets = offsets[i + 3]!;
-    const bodyOctets = offsets[i + 4]!;
-    // Written so that NaN fails.
-    const inOrder = start >= after && body >= header && contentEnd >= body && contentEnd <= size;
-    const fromLine = header - start;
-    if (!(fromLine >= 5 && fromLine <= MAX_FROM_LINE + 2)) return false;
-    // Every octet may be an LF that becomes two, and the last line may lack its end.
-    const fits = bodyOctets >= 0 && octets >= bodyOctets && octets <= 2 * (contentEnd - header) + 2;
-    if (!inOrder || !fits || !areWhole(start, body, contentEnd, octets, bodyOctets)) return false;
-    after = contentEnd;
-  }
-  return true;
-}
-
-function areWhole(a: number, b: number, c: number, d: number, e: number): boolean {
-  return (
-    Math.floor(a) === a &&
-    Math.floor(b) === b &&
-    Math.floor(c) === c &&
-    Math.floor(d) === d &&
-    Math.floor(e) === e
-  );
 }

@@ -34,6 +34,13 @@ export const OFFSETS = 5;
 /** Columns of a row in `small`: octets of the From_ line, fromCrc, headerCrc. */
 export const SMALL = 3;
 
+/** The sum of the octets on the wire of all rows from `row` on. */
+export function octetsOf(offsets: Float64Array, row: number): number {
+  let sum = 0;
+  for (let at = row * OFFSETS + 3; at < offsets.length; at += OFFSETS) sum += offsets[at]!;
+  return sum;
+}
+
 /** Rows of an index while it is being made. */
 export class IndexBuilder {
   #rows = 0;
@@ -92,8 +99,6 @@ export class IndexBuilder {
 export class MailboxIndex {
   /** Messages that have a message-number, 1 to `messages`. */
   readonly messages: number;
-  /** The sum of `octets(n)` over all messages, as STAT says it when none is marked. */
-  readonly totalOctets: number;
 
   constructor(
     readonly offsets: Float64Array,
@@ -102,11 +107,10 @@ export class MailboxIndex {
     readonly size: number,
     /** 1 when the file begins with a FOLDER INTERNAL DATA message, which has no message-number. */
     readonly hidden: 0 | 1,
+    /** The sum of `octets(n)` over all messages, as STAT says it when none is marked. */
+    readonly totalOctets: number = octetsOf(offsets, hidden),
   ) {
     this.messages = offsets.length / OFFSETS - hidden;
-    let total = 0;
-    for (let at = hidden * OFFSETS + 3; at < offsets.length; at += OFFSETS) total += offsets[at]!;
-    this.totalOctets = total;
   }
 
   /** The octets RETR sends for message `n`. Throws RangeError for a number that is none. */

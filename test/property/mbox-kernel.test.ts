@@ -6,6 +6,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { MailboxIndex, OFFSETS, SMALL } from '../../lib/mbox/mailbox-index.js';
+import { possibleIndex } from '../../lib/mbox/possible-index.js';
 import { NotMbox, Scanner } from '../../lib/mbox/scanner.js';
 import { cutting, FROM, mailbox, pieces } from '../support/nasty-mailboxes.js';
 import { type Cutting, extents, requireKernel, scan, scanFast } from '../support/oracle-tools.js';
@@ -199,6 +201,72 @@ test.each([
   ],
 ])('scan: %s', (_name, file) => {
   for (const pieces of [[262144], [65536], [4099, 1000, 333]]) same(file, pieces);
+});
+
+/** Numbers as they are in an index, and as whoever writes one may choose them. */
+const number = fc.oneof(
+  { weight: 1, arbitrary: fc.constantFrom(-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, -0) },
+  { weight: 3, arbitrary: fc.nat({ max: 9000 }) },
+);
+const row = fc.record({
+  fromLine: fc.oneof(
+    { weight: 1, arbitrary: fc.constantFrom(4, 5, 2050, 2051) },
+    { weight: 60, arbitrary: fc.integer({ min: 5, max: 2050 }) },
+  ),
+  lengths: fc.tuple(fc.integer({ min: 90, max: 900 }), fc.nat(900), fc.nat(90)),
+  bodyOctets: fc.nat(90),
+  octets: fc.nat(92),
+});
+
+test('rows read back: kernel and twin take the same ones, and say the same sum', () => {
+  let possible = 0;
+  const damage = fc.option(fc.tuple(fc.nat(40), fc.nat(OFFSETS - 1), number), { freq: 2 });
+  fc.assert(
+    fc.property(
+      fc.array(row, { maxLength: 40 }),
+      damage,
+      fc.constantFrom<0 | 1>(0, 1),
+      (rows, harm, hidden) => {
+        const offsets = new Float64Array(rows.length * OFFSETS);
+        const small = new Uint32Array(rows.length * SMALL);
+        let start = 0;
+        for (const [i, { fromLine, lengths, bodyOctets, octets }] of rows.entries()) {
+          const body = start + fromLine + lengths[0];
+          offsets.set([start, body, body + lengths[1], bodyOctets + octets, bodyOctets], i * OFFSETS);
+          small[i * SMALL] = fromLine;
+          start = body + lengths[1] + lengths[2];
+        }
+        if (harm !== null && rows.length > 0) offsets[(harm[0] % rows.length) * OFFSETS + harm[1]] = harm[2];
+        const hides = rows.length > 0 ? hidden : 0;
+        const twin = possibleIndex(offsets, small, start, hides);
+        const fast = possibleIndex(offsets, small, start, hides, kernel);
+        expect(fast).toEqual(twin);
+        if (twin) possible++;
+        if (twin) expect(twin.totalOctets).toBe(new MailboxIndex(offsets, small, start, hides).totalOctets);
+      },
+    ),
+    { seed: SEED, numRuns: 3000 },
+  );
+  expect(possible).toBeGreaterThan(1000);
+  expect(possible).toBeLessThan(2500);
+});
+
+test.each([1, 8191, 8192, 8193, 20_000])('%d rows read back, one of them wrong anywhere', count => {
+  const offsets = new Float64Array(count * OFFSETS);
+  const small = new Uint32Array(count * SMALL);
+  for (let i = 0; i < count; i++) {
+    offsets.set([i * 100, i * 100 + 50, i * 100 + 99, 60, 40], i * OFFSETS);
+    small[i * SMALL] = 20;
+  }
+  expect(possibleIndex(offsets, small, count * 100, 0, kernel)?.totalOctets).toBe(count * 60);
+  expect(possibleIndex(offsets, small, count * 100, 1, kernel)?.totalOctets).toBe((count - 1) * 60);
+  for (const wrong of [0, 8191, 8192, count - 1].filter(row => row < count)) {
+    const was = offsets[wrong * OFFSETS]!;
+    offsets[wrong * OFFSETS] = was - 2;
+    expect(possibleIndex(offsets, small, count * 100, 0, kernel)).toBeUndefined();
+    expect(possibleIndex(offsets, small, count * 100, 0)).toBeUndefined();
+    offsets[wrong * OFFSETS] = was;
+  }
 });
 
 const corpus = new URL('../../../shared/corpus/', import.meta.url);

@@ -35,6 +35,7 @@ export interface KernelExports {
   scanHeader(start: number, end: number, crc: number): number;
   encodeWire(start: number, end: number, into: number, limit: number, state: number, lines: number): number;
   scanMessages(start: number, end: number, most: number, offset: number): number;
+  checkRows(offsets: number, small: number, rows: number, after: number, size: number): number;
   /** The result is signed. */
   crc32(start: number, end: number, value: number): number;
 }

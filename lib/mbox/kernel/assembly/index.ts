@@ -5,6 +5,7 @@
  * Invariant: a kernel keeps nothing between two calls, so that sessions may take turns; and each has a twin
  * in TypeScript, which says what is right and runs where there is no WebAssembly.
  */
+export { checkRows } from './check-rows';
 export { crc32 } from './crc';
 export { encodeWire } from './encode-wire';
 export {
