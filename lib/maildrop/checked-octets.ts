@@ -88,7 +88,7 @@ export class CheckedOctets {
   /** The file now, provided that it is as indexed or has only grown. */
   async lookAgain(): Promise<FileStat> {
     const { access, stat } = this.snapshot;
-    const now = await access.file.stat();
+    const now = await access.file.statSince(stat);
     if (changeBetween(stat, now) === 'other') throw this.broken('mailbox was changed by another program');
     return now;
   }
@@ -159,7 +159,7 @@ export class MessageOctets {
     const { access } = file.snapshot;
     this.#seen ??= await this.#confirm();
     const chunk = await access.file.read(position, Math.min(end, position + READ_CHUNK));
-    const now = await access.file.stat();
+    const now = await access.file.statSince(this.#seen);
     const change = changeBetween(this.#seen, now);
     if (change === 'other') throw this.changed();
     // By an append, unless the message begins otherwise now.

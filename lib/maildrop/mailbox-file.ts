@@ -5,13 +5,16 @@
  * nothing here can hang on one (failure-checks C23). After that only the descriptor is trusted.
  */
 import { constants } from 'node:fs';
-import { setImmediate as othersTurn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as othersTurn } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { Scanner } from '../mbox/scanner.js';
 import { type FileStat, readFully, type SpoolIo } from './io.js';
 import { ScanBuffers } from './scan-buffers.js';
+
+/** Milliseconds until the next looks at a file to which somebody may be appending. On a busy host it may take a while. */
+const APPENDING = [1, 4, 16, 64];
 
 /** Linux only: reading then leaves the access time, by which biff(1) and mutt tell new mail, alone. */
 const O_NOATIME: number = constants.O_NOATIME ?? 0;
@@ -93,6 +96,20 @@ export class MailboxFile {
   /** fstat(2). */
   stat(): Promise<FileStat> {
     return this.io.fstat(this.fd);
+  }
+
+  /**
+   * fstat(2) for whoever holds no lock, after an earlier look. write(2) sets the time of a file before its size: in
+   * between, an append looks like a rewrite, which is therefore believed only if it still looks like one later.
+   */
+  async statSince(before: FileStat): Promise<FileStat> {
+    let now = await this.stat();
+    for (const pause of APPENDING) {
+      if (now.size !== before.size || changeBetween(before, now) !== 'other') break;
+      await delay(pause);
+      now = await this.stat();
+    }
+    return now;
   }
 
   /**

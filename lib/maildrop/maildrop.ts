@@ -228,7 +228,7 @@ export class MboxMaildrop implements Maildrop {
     const read = await identitiesOf(access.file, index, known.length + 1);
     // One look afterwards covers all: the headers were read after the look before.
     if (!access.held) {
-      const now = await access.file.stat();
+      const now = await access.file.statSince(before);
       if (changeBetween(before, now) === 'other') throw this.#broken('mailbox changed while it was read');
     }
     return [...known, ...read].slice(0, this.messages);

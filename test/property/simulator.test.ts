@@ -29,13 +29,14 @@ async function enumerated(deleted: number[], later: boolean, options: RunOptions
 }
 
 test.each([
-  [[1], false],
-  [[2], true],
-  [[2, 3], true],
-])('deleting %s: no crash of UPDATE or recovery loses or doubles mail', async (deleted, later) => {
+  [[1], false, 10_000],
+  [[2], true, 10_000],
+  // Cut off, without a journal: few steps.
+  [[2, 3], true, 300],
+])('deleting %s: no crash of UPDATE or recovery loses or doubles mail', async (deleted, later, least) => {
   const { examples, states } = await enumerated(deleted, later);
   expect(examples).toEqual([]);
-  expect(states).toBeGreaterThan(1000);
+  expect(states).toBeGreaterThan(least);
 });
 
 test.each(['fsync of the mailbox after the cut', 'marker', 're-journalling of appended mail'])(

@@ -1,5 +1,5 @@
 /** How messages are read: in order few reads serve many, and nothing read before may hide what happened since. */
-import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import { describe, expect, test, vi } from 'vitest';
 import { Blocks } from '../../lib/maildrop/blocks.js';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
@@ -106,6 +106,33 @@ describe('after the locks were yielded', () => {
       expect(await collect(maildrop.retrieve(n))).toBe(wireForm(MESSAGES[n - 1]!));
       if (n % 30 === 0) appendFileSync(spool.mailbox, message('late'));
     }
+    await maildrop.release();
+  });
+
+  test('an append in progress, whose time the kernel shows before its size, is none to it either', async () => {
+    const spool = spoolWith(MESSAGES.join(''));
+    let [size, half] = [0, 0];
+    const io: SpoolIo = {
+      ...nodeIo,
+      fstat: async fd => {
+        const stat = await nodeIo.fstat(fd);
+        return stat.size > size && half-- > 0 ? { ...stat, size } : stat;
+      },
+    };
+    const maildrop = await openAlice(spool, { lockYield: 0, io });
+    /** From now on, the next looks are into the middle of an append. */
+    const deliver = () => {
+      size = statSync(spool.mailbox).size;
+      appendFileSync(spool.mailbox, message('late'));
+      half = 3;
+    };
+    for (let n = 1; n <= 5; n++) {
+      deliver();
+      expect(await collect(maildrop.retrieve(n))).toBe(wireForm(MESSAGES[n - 1]!));
+      expect(half).toBeLessThan(1);
+    }
+    deliver();
+    expect(await maildrop.uniqueIds()).toHaveLength(MESSAGES.length);
     await maildrop.release();
   });
 
