@@ -30,7 +30,7 @@ describe('the state directory', () => {
     [
       'of a shared server',
       78,
-      /holds the state of a shared server, and this one is per-user: give each its --state-dir/,
+      /holds the state of a shared server, and this one is per-user: give each its/,
       host => {
         host.makeState(SERVICE);
         writeFileSync(join(host.state, 'model'), 'shared\n');
