@@ -35,6 +35,11 @@ export interface SpoolIo {
   close(fd: number): Promise<void>;
   /** @returns octets read, 0 at the end of the file */
   read(fd: number, into: Uint8Array, position: number): Promise<number>;
+  /**
+   * Reads what is in memory, at once.
+   * @returns octets read, 0 at the end of the file; undefined when nothing is, or where nobody can tell
+   */
+  readCached?(fd: number, into: Uint8Array, position: number): number | undefined;
   /** @returns octets written, which may be fewer than given, without an error */
   write(fd: number, from: Uint8Array, position: number): Promise<number>;
   truncate(fd: number, size: number): Promise<void>;
@@ -108,6 +113,7 @@ const SHORT = 16 * 1024;
 export function hostIo({ readCached }: Pick<Host, 'readCached'>): SpoolIo {
   return {
     ...nodeIo,
+    readCached,
     read: async (fd, into, position) =>
       (into.length <= SHORT ? readCached(fd, into, position) : undefined) ?? nodeIo.read(fd, into, position),
   };

@@ -5,25 +5,18 @@
  * nothing here can hang on one (failure-checks C23). After that only the descriptor is trusted.
  */
 import { constants } from 'node:fs';
-import { setTimeout as delay, setImmediate as othersTurn } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
-import { Scanner } from '../mbox/scanner.js';
 import { type FileStat, readFully, type SpoolIo } from './io.js';
-import { ScanBuffers } from './scan-buffers.js';
+import { type ScanOptions, scanFile } from './scan-file.js';
 
 /** Milliseconds until the next looks at a file to which somebody may be appending. On a busy host it may take a while. */
 const APPENDING = [1, 4, 16, 64];
 
 /** Linux only: reading then leaves the access time, by which biff(1) and mutt tell new mail, alone. */
 const O_NOATIME: number = constants.O_NOATIME ?? 0;
-
-/** Messages gone through before looking at the time, or empty lines in them. */
-const PIECE = 1000;
-
-/** How long to go through octets before others have a turn, milliseconds. */
-const TURN = 3;
 
 /** How two looks at a file compare: `grown` is what an append leaves behind. */
 export type Change = 'same' | 'grown' | 'other';
@@ -44,15 +37,6 @@ export interface OpenOptions {
   readonly writable: boolean;
   /** Undefined for the twins in TypeScript. */
   readonly kernel?: Kernel | undefined;
-}
-
-export interface ScanOptions {
-  /** Where to begin; offsets in the index are from there. Default: at the start. */
-  readonly from?: number;
-  /** Where to end: what the caller knows to be the end of the file, which then need not be looked for. */
-  readonly size?: number;
-  /** Given the same octets, for whoever looks for something else in them. */
-  readonly alsoTo?: { push(bytes: Uint8Array): void };
 }
 
 export class MailboxFile {
@@ -144,41 +128,8 @@ export class MailboxFile {
    * Indexes the file, in one pass of bounded memory.
    * @throws NotMbox when the first line is no From_ line
    */
-  async scan({ from = 0, size = Number.POSITIVE_INFINITY, alsoTo }: ScanOptions = {}): Promise<MailboxIndex> {
-    const scanner = new Scanner(this.kernel);
-    const buffers = new ScanBuffers(this.kernel);
-    const next = (position: number) => {
-      const into = buffers.next(size - position);
-      const count = readFully(this.io, this.fd, into, position);
-      // It is asked for later, and must not pass for an error that nobody sees until then.
-      count.catch(() => {});
-      return { into, count };
-    };
-    let reading = next(from);
-    try {
-      for (let position = from; ; ) {
-        const { into } = reading;
-        const count = await reading.count;
-        let since = performance.now();
-        position += count;
-        const last = count < into.length || position >= size;
-        if (!last) reading = next(position);
-        for (let at = 0; at < count; ) {
-          const octets = buffers.seen(into.subarray(at, count));
-          const taken = scanner.push(octets, PIECE);
-          alsoTo?.push(octets.subarray(0, taken));
-          at += taken;
-          if (performance.now() - since < TURN) continue;
-          await othersTurn();
-          since = performance.now();
-        }
-        if (last) return scanner.end();
-      }
-    } finally {
-      // Refused in the middle, the next octets are still on their way to a buffer.
-      await reading.count.catch(() => {});
-      buffers.giveBack();
-    }
+  scan(options: ScanOptions = {}): Promise<MailboxIndex> {
+    return scanFile(this, options);
   }
 
   /** Closes the descriptor, and with it ends every kernel lock held through it. */

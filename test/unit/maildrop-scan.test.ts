@@ -2,13 +2,13 @@
  * Reading a mailbox file to index it: the same index with as many scans at a time as one likes, with any
  * short reads, and whatever happens, all of the kernels' memory is given back when nobody reads it any more.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
-import { SCAN_CHUNK } from '../../lib/maildrop/scan-buffers.js';
+import { SCAN_CHUNK } from '../../lib/maildrop/scan-file.js';
 import type { Kernel } from '../../lib/mbox/kernel/kernel.js';
 import { NotMbox } from '../../lib/mbox/scanner.js';
 import { extents, requireKernel, scan } from '../support/oracle-tools.js';
@@ -99,21 +99,69 @@ test('short reads', async () => {
   expect(extents(await file.scan())).toEqual(extents(scan(content)));
 });
 
-test('a refused file gives its memory back when the read under way has ended', async () => {
-  const free = freeSlots();
-  let reading = 0;
-  let endedBeforeGivenBack = true;
-  const read: SpoolIo['read'] = async (fd, into, position) => {
-    reading++;
-    const count = await nodeIo.read(fd, into, position);
-    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
-    if (position > 0 && freeSlots() === free) endedBeforeGivenBack = false;
-    reading--;
-    return count;
+test.each([
+  ['all', (length: number) => length],
+  ['some', (length: number) => 1 + ((length * 7919) % length)],
+  ['none', () => undefined],
+  ['all or none', (length: number, call: number) => (call % 3 === 0 ? undefined : length)],
+  ['some, none, all', (length: number, call: number) => [1, undefined, length, length - 1][call % 4]],
+])('%s of it in the page cache', async (_, inMemory) => {
+  const content = mail(5 * SCAN_CHUNK + 77, 4);
+  let [call, copied, read] = [0, 0, 0];
+  const io: SpoolIo = {
+    ...nodeIo,
+    readCached: (fd, into, position) => {
+      const length = inMemory(into.length, call++);
+      if (length === undefined) return undefined;
+      const count = readSync(fd, into, 0, length, position);
+      copied += count;
+      return count;
+    },
+    read: async (fd, into, position) => {
+      const count = await nodeIo.read(fd, into, position);
+      read += count;
+      return count;
+    },
   };
-  const file = await opened(Buffer.alloc(3 * SCAN_CHUNK, 'no mailbox\n'), { ...nodeIo, read }, kernel);
+  const file = await opened(content, io, kernel);
+  const expected = extents(scan(content));
+  for (const size of [content.length, undefined]) {
+    [copied, read] = [0, 0];
+    expect(extents(await file.scan({ ...(size !== undefined && { size }) }))).toEqual(expected);
+    expect(copied + read).toBe(content.length);
+  }
+});
+
+test('others have their turn in the middle of what is in the page cache', async () => {
+  const readCached: SpoolIo['readCached'] = (fd, into, position) =>
+    readSync(fd, into, 0, into.length, position);
+  const now = vi.spyOn(performance, 'now');
+  onTestFinished(() => now.mockRestore());
+  let clock = 0;
+  now.mockImplementation(() => {
+    clock += 1000;
+    return clock;
+  });
+  const content = mail(4 * SCAN_CHUNK, 2);
+  const file = await opened(content, { ...nodeIo, readCached }, kernel);
+  let turns = 0;
+  let over = false;
+  const other = () => {
+    turns++;
+    if (!over) setImmediate(other);
+  };
+  setImmediate(other);
+  const { messages } = await file.scan({ size: content.length });
+  over = true;
+  expect(messages).toBeGreaterThan(1000);
+  expect(turns).toBeGreaterThanOrEqual(4);
+});
+
+test('a refused file gives its memory back', async () => {
+  const free = freeSlots();
+  const file = await opened(Buffer.alloc(3 * SCAN_CHUNK, 'no mailbox\n'), nodeIo, kernel);
   await expect(file.scan()).rejects.toThrow(NotMbox);
-  expect([reading, endedBeforeGivenBack, freeSlots()]).toEqual([0, true, free]);
+  expect(freeSlots()).toBe(free);
 });
 
 test('a disk that fails in the middle', async () => {
