@@ -7,7 +7,6 @@ import { Unavailable } from '../errors.js';
 import { asBuffer } from '../mbox/bytes.js';
 import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
 import { BODY_SAMPLE, IdentityDigest, identityIn } from '../mbox/unique-id.js';
-import { readFully } from './io.js';
 import type { MailboxFile } from './mailbox-file.js';
 
 /** Octets read at a time. */
@@ -76,7 +75,7 @@ async function* samples(file: MailboxFile, runs: Iterator<Run>): AsyncGenerator<
     const { value: run, done } = runs.next();
     if (done === true) return undefined;
     const into = buffers[turn % 2]!.subarray(0, Math.min(WINDOW, run.end - run.start));
-    return { ...run, octets: into.subarray(0, await readFully(file.io, file.fd, into, run.start)) };
+    return { ...run, octets: into.subarray(0, await file.readInto(into, run.start)) };
   };
   let turn = 0;
   let coming = read(turn);

@@ -69,7 +69,10 @@ export class Journal {
       this.#fd = opened.fd;
       size = opened.size;
     } else size = (await io.fstat(this.fd)).size;
-    if (size === 0) return { is: 'none' };
+    if (size === 0) {
+      await this.close(); // For the length of a session nobody needs it.
+      return { is: 'none' };
+    }
     if (await this.#isUnready(size)) return { is: 'unready' };
     return readRecord(io, this.fd, size);
   }

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import type { Host } from '../host/host.js';
 
 /** The kernel goes through all locks of a file at each call; a power of two. */
-const FILES = 64;
+const FILES = 16;
 
 /** Where the lock of a mailbox is. */
 export interface OctetPlace {

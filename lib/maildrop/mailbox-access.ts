@@ -87,7 +87,10 @@ export class MailboxAccess {
     const { locks } = this;
     if (locks === undefined) return;
     this.locks = undefined;
-    this.#released = locks.release().catch(error => this.options.onError(error));
+    this.#released = locks
+      .release()
+      .catch(error => this.options.onError(error))
+      .then(() => this.file.rest?.begin());
   }
 
   /**
@@ -100,6 +103,7 @@ export class MailboxAccess {
     this.yield();
     await this.#released;
     const { file, options } = this;
+    await file.stayOpen();
     this.locks = await options.lockMailbox(
       { path: file.path, fd: file.fd, writable: options.writable },
       options.lockTimeout,
@@ -109,6 +113,7 @@ export class MailboxAccess {
 
   /** Gives everything back. */
   async close(): Promise<void> {
+    await this.file.rest?.end();
     this.yield();
     await this.#released;
     await this.file.close();

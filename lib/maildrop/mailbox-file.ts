@@ -10,6 +10,7 @@ import { errnoOf, Unavailable } from '../errors.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { type FileStat, readFully, type SpoolIo } from './io.js';
+import type { Rest } from './rest.js';
 import { type ScanOptions, scanFile } from './scan-file.js';
 
 /** Milliseconds until the next looks at a file to which somebody may be appending. On a busy host it may take a while. */
@@ -40,15 +41,32 @@ export interface OpenOptions {
 }
 
 export class MailboxFile {
+  /** When it is to be closed for a while, and opened again; undefined where it stays open. */
+  rest: Rest | undefined;
+  #fd: number | undefined;
+  #reopening: Promise<void> | undefined;
+  #over = false;
+
   private constructor(
     readonly io: SpoolIo,
     readonly path: string,
-    /** For locks, and for the rewrite. */
-    readonly fd: number,
-    /** What the descriptor is open on, whatever becomes of the path. */
-    private readonly identity: Pick<FileStat, 'dev' | 'ino'>,
-    readonly kernel: Kernel | undefined,
-  ) {}
+    fd: number,
+    /** What the descriptor is open on, whatever becomes of the path, as it was then. */
+    readonly opened: FileStat,
+    private readonly options: OpenOptions,
+  ) {
+    this.#fd = fd;
+  }
+
+  get kernel(): Kernel | undefined {
+    return this.options.kernel;
+  }
+
+  /** For locks, and for the rewrite: after `stayOpen`. */
+  get fd(): number {
+    if (this.#fd === undefined) throw new Error('the mailbox file is closed');
+    return this.#fd;
+  }
 
   /**
    * Opens the mailbox file.
@@ -70,7 +88,7 @@ export class MailboxFile {
     try {
       const opened = await io.fstat(fd);
       refuseUnlessMailbox(opened, options.owner);
-      return new MailboxFile(io, path, fd, opened, options.kernel);
+      return new MailboxFile(io, path, fd, opened, options);
     } catch (error) {
       await io.close(fd);
       throw error;
@@ -79,7 +97,7 @@ export class MailboxFile {
 
   /** fstat(2). */
   stat(): Promise<FileStat> {
-    return this.io.fstat(this.fd);
+    return this.#use(() => this.io.fstat(this.fd));
   }
 
   /**
@@ -103,7 +121,7 @@ export class MailboxFile {
   async isCurrent(): Promise<boolean> {
     try {
       const named = await this.io.lstat(this.path, true);
-      return named.dev === this.identity.dev && named.ino === this.identity.ino && named.nlink === 1;
+      return named.dev === this.opened.dev && named.ino === this.opened.ino && named.nlink === 1;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return false;
       throw error;
@@ -121,7 +139,7 @@ export class MailboxFile {
 
   /** Fills `into` from `start` on. @returns how many octets: fewer only at the end of the file */
   readInto(into: Buffer, start: number): Promise<number> {
-    return readFully(this.io, this.fd, into, start);
+    return this.#use(() => readFully(this.io, this.fd, into, start));
   }
 
   /**
@@ -129,12 +147,55 @@ export class MailboxFile {
    * @throws NotMbox when the first line is no From_ line
    */
   scan(options: ScanOptions = {}): Promise<MailboxIndex> {
-    return scanFile(this, options);
+    return this.#use(() => scanFile(this, options));
   }
 
-  /** Closes the descriptor, and with it ends every kernel lock held through it. */
-  close(): Promise<void> {
-    return this.io.close(this.fd);
+  /** Closes the descriptor for good, and with it ends every kernel lock held through it. */
+  async close(): Promise<void> {
+    this.#over = true;
+    await this.letGo();
+  }
+
+  /** Closes the descriptor, if it is open. There must be no lock on it. */
+  async letGo(): Promise<void> {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    if (fd !== undefined) await this.io.close(fd);
+  }
+
+  /**
+   * Opens the file again if it was closed to rest. Whoever uses `fd` does so inside `rest.use`.
+   * @throws Unavailable as `open`, and SYS/TEMP (fatal) when the path names another file now
+   */
+  async stayOpen(): Promise<void> {
+    if (this.#fd !== undefined) return;
+    if (this.#over) throw new Error('the mailbox file is closed');
+    this.#reopening ??= this.#reopen().finally(() => {
+      this.#reopening = undefined;
+    });
+    await this.#reopening;
+  }
+
+  /**
+   * The number of an inode may be given to another file while we have it not open. That looks like a file that was
+   * rewritten in place, and is found out as one: by its times, or by what stands in it.
+   */
+  async #reopen(): Promise<void> {
+    const again = await MailboxFile.open(this.io, this.path, this.options);
+    if (again?.opened.dev === this.opened.dev && again.opened.ino === this.opened.ino) {
+      this.#fd = again.fd;
+      return;
+    }
+    await again?.close();
+    throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program', { fatal: true });
+  }
+
+  #use<T>(work: () => Promise<T>): Promise<T> {
+    if (this.rest === undefined) return work();
+    return this.rest.use(async () => {
+      await this.stayOpen();
+      return work();
+    });
   }
 }
 

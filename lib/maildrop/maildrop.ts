@@ -42,12 +42,16 @@ const FEW_PROOFS = 32;
 /** Octets of a mailbox that are indexed in the time one proof takes; measured. */
 const PROOF_WORTH = 256 * 1024;
 
+/** Runs what opens files, with descriptors for it (`rest.ts`). */
+export type Awake = <T>(work: () => Promise<T>) => Promise<T>;
+
 export interface MaildropOptions {
   readonly readOnly: boolean;
   /** @throws Disconnected when another session has taken the maildrop over */
   readonly beginUpdate: () => void;
   /** Sees that what an UPDATE may need in `STATE/USER` is there, as far as it can. Never throws. */
   readonly prepare: () => Promise<void>;
+  readonly awake: Awake;
   /** Gives back the mailbox file, the journals and all locks. */
   readonly release: () => Promise<void>;
   readonly onDiskFailure: () => void;
@@ -111,7 +115,7 @@ export class MboxMaildrop implements Maildrop {
   }
 
   uniqueIds(): Promise<readonly string[]> {
-    this.#uniqueIds ??= this.#computeUniqueIds();
+    this.#uniqueIds ??= this.options.awake(() => this.#computeUniqueIds());
     return this.#uniqueIds;
   }
 
@@ -148,7 +152,8 @@ export class MboxMaildrop implements Maildrop {
       this.options.beginUpdate();
       // Nothing marked: nothing is written, no lock is taken (design promise P1).
       if (this.#marked.size > 0) {
-        this.#updated = await updateMailbox(this.snapshot, this.#marked, this.state);
+        const { snapshot, state } = this;
+        this.#updated = await this.options.awake(() => updateMailbox(snapshot, this.#marked, state));
       }
     } catch (error) {
       this.#doubtful = true;

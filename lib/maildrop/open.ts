@@ -22,12 +22,13 @@ import type { JournalPlace } from './journal-file.js';
 import { mostEncoded } from './kept-ranges.js';
 import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
-import { MboxMaildrop } from './maildrop.js';
+import { type Awake, MboxMaildrop } from './maildrop.js';
 import type { Journals } from './move-appended.js';
 import type { PlanLayout } from './plan-format.js';
 import { holdsPlan, PlanJournal, USUAL_LAYOUTS } from './plan-journal.js';
 import { logRecovery, recover } from './recovery.js';
 import { DiskFailure } from './redo.js';
+import { Rest } from './rest.js';
 import { HostSessionLocks, type SessionLock, type SessionLocks } from './session-lock.js';
 import { takeSnapshot } from './snapshot.js';
 import { Takeover } from './takeover.js';
@@ -146,6 +147,7 @@ export class Spool {
         return new EmptyMaildrop(release);
       }
       const snapshot = await takeSnapshot(access, cache);
+      const awake = this.#mayRest(access, journals, holder);
       this.#scheduleYield(access, lockedAt);
       const memory = new UniqueIdMemory(deps.io, userStateDir(settings.stateDir, account.user));
       const ranges = mostEncoded(snapshot.index.messages, snapshot.index.size);
@@ -156,7 +158,8 @@ export class Spool {
         {
           readOnly,
           beginUpdate: () => session.beginUpdate(),
-          prepare: () => this.#prepare(account, journals, ranges),
+          prepare: () => awake(() => this.#prepare(account, journals, ranges)),
+          awake,
           release,
           onDiskFailure: deps.onDiskFailure ?? (() => {}),
           blocks: this.#blocks,
@@ -209,6 +212,24 @@ export class Spool {
     return found.sort();
   }
 
+  /**
+   * Lets an idle session do without descriptors, where they are counted. A process that has become its user has no
+   * other session.
+   * @returns runs what needs them
+   */
+  #mayRest(access: MailboxAccess, { redo, plan }: Journals, { descriptors }: Holder): Awake {
+    if (descriptors === undefined || this.deps.becomeOwner !== undefined) return work => work();
+    const rest = new Rest(descriptors, this.#blocks, async () => {
+      for (const step of [() => access.file.letGo(), () => redo.close(), () => plan.close()]) {
+        await step().catch(error => {
+          this.deps.log.write('error', '-', 'close-failed', { reason: String(error) });
+        });
+      }
+    });
+    access.file.rest = rest;
+    return work => rest.use(work);
+  }
+
   /** As it was found not long ago: whoever finds no mailbox looks again whether there is a spool. */
   async #resolveSpool(): Promise<string> {
     const now = performance.now();
@@ -243,8 +264,8 @@ export class Spool {
    * UPDATE.
    */
   async #prepare({ user }: Account, { redo, plan }: Journals, ranges: number): Promise<void> {
-    for (const prepare of [() => plan.prepare(ranges), () => redo.prepare()]) {
-      await prepare().catch(error => {
+    for (const step of [() => plan.prepare(ranges), () => redo.prepare(), () => redo.close()]) {
+      await step().catch(error => {
         this.deps.log.write('debug', '-', 'journal-not-prepared', { user, reason: String(error) });
       });
     }

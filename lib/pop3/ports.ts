@@ -133,12 +133,24 @@ export interface Maildrop {
   release(): Promise<void>;
 }
 
+/** What one session may have open of files, where one process serves many. */
+export interface SessionDescriptors {
+  /** Whether who is idle should do without. */
+  readonly scarce: boolean;
+  /** It has closed all it had. */
+  rest(): void;
+  /** Before it opens anything again: resolves when there is enough for it. */
+  wake(): Promise<void>;
+}
+
 /** The session that has a maildrop, as another one that asks for it needs to know it. */
 export interface Holder {
   /** For how long the client has sent no command and taken no output, ms; 0 while it waits for us. */
   silence(): number;
   /** Ends the session at once, without a word and without UPDATE; it then releases the maildrop. */
   cut(): void;
+  /** Undefined where it may have as many as it likes. */
+  readonly descriptors?: SessionDescriptors | undefined;
 }
 
 /** Opens the maildrop of an account. Throws `Unavailable` with IN-USE, SYS/TEMP or SYS/PERM. */

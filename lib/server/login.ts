@@ -82,17 +82,21 @@ async function open(
   if (leave === undefined) {
     throw new Unavailable('SYS/TEMP', 'too many connections of this user, try again later', { fatal: true });
   }
-  const give = services.descriptors?.logIn();
-  if (services.descriptors !== undefined && give === undefined) {
+  const descriptors = services.descriptors?.logIn();
+  if (services.descriptors !== undefined && descriptors === undefined) {
     leave();
     throw new Unavailable('SYS/TEMP', 'too many sessions, try again later', { fatal: true });
   }
   const end = () => {
     leave();
-    give?.();
+    descriptors?.end();
   };
   try {
-    const holder = { silence: () => connection.silentFor(), cut: () => connection.cut('taken-over') };
+    const holder = {
+      silence: () => connection.silentFor(),
+      cut: () => connection.cut('taken-over'),
+      descriptors,
+    };
     return { account, maildrop: await services.openMaildrop(account, peer, holder), leave: end };
   } catch (error) {
     end();

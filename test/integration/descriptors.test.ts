@@ -1,5 +1,16 @@
 /** C71: with few descriptors, new connections are refused, old ones are served to their end. */
-import { existsSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { DescriptorBudget, openFilesLimit } from '../../lib/server/descriptors.js';
 import { messages } from '../support/mailbox.js';
@@ -30,10 +41,97 @@ test('strangers leave room for sessions, sessions for nobody more than there is'
   // Who could not log in is not let in.
   strangers[0]!();
   expect(budget.connect()).toBeUndefined();
-  sessions[0]!();
+  sessions[0]!.end();
   expect(budget.connect()).toBeDefined();
   expect(budget.logIn()).toBeDefined();
 });
+
+test('sessions at rest: many more may log in, and each can go on, before anybody new', async () => {
+  const budget = new DescriptorBudget(64 + 600);
+  const logIn = () => budget.connect() && budget.logIn();
+  const sessions = [];
+  for (let session = logIn(); session !== undefined; session = logIn()) {
+    sessions.push(session);
+    if (session.scarce) session.rest();
+  }
+  // A tenth is kept for them; one connection was let in and could not log in.
+  expect(sessions.length).toBeGreaterThan(budget.sessions * 2);
+  expect(sessions.length).toBeLessThanOrEqual(budget.idleSessions);
+  const resting = sessions.slice(-20);
+  const awake: number[] = [];
+  const waking = resting.map((session, i) => session.wake().then(() => awake.push(i)));
+  await new Promise(setImmediate);
+  const at = awake.length;
+  expect(at).toBeGreaterThan(9);
+  expect(at).toBeLessThan(20);
+  // What one gives back is for who waits, in order, and for nobody new.
+  sessions[0]!.end();
+  expect(budget.connect()).toBeUndefined();
+  await new Promise(setImmediate);
+  expect(awake).toEqual(Array.from({ length: at + 1 }, (_, i) => i));
+  for (const session of resting.slice(0, 10)) session.rest();
+  await Promise.all(waking);
+  for (const session of sessions.slice(1)) session.end();
+  expect(logIn()).toBeDefined();
+});
+
+test('ulimit -n 256: idle sessions do without, and each reads and deletes afterwards', async () => {
+  const users = Array.from({ length: 50 }, (_, i) => `user${i}`);
+  const mail = messages(3);
+  const places = servePlaces(Object.fromEntries(users.map(user => [user, mail.join('')])));
+  const flags = ['--max-connections', '500', '--max-connections-per-address', '500', '--lock-yield', '0'];
+  const { server, port } = await serving(places, flags, {
+    wrapper: ['sh', '-c', 'ulimit -n 256; exec "$0" "$@"'],
+  });
+  const sessions: Pop3Client[] = [];
+  for (const user of users) {
+    // Those before have gone to rest, or will soon.
+    await vi.waitFor(async () => sessions.push(await Pop3Client.loggedIn(port, user, passwordOf(user))), {
+      timeout: 20_000,
+      interval: 100,
+    });
+  }
+  const open = () => readdirSync(`/proc/${server.pid}/fd`).map(fd => linkOf(`/proc/${server.pid}/fd/${fd}`));
+  const mailboxes = () =>
+    open().filter(path => path.startsWith(places.spool) || path.startsWith(places.state));
+  await vi.waitFor(() => expect(mailboxes().length).toBeLessThan(30), { timeout: 10_000 });
+  // Of two at rest the mailbox is changed: by an append, and by another file of the same name.
+  appendFileSync(places.mailbox('user48'), mail[0]!);
+  renameSync(places.mailbox('user49'), join(places.state, 'elsewhere'));
+  writeFileSync(places.mailbox('user49'), mail.join(''));
+  chownLike(join(places.state, 'elsewhere'), places.mailbox('user49'));
+  await Promise.all(
+    sessions.slice(0, 49).map(async session => {
+      expect((await session.multiline('RETR 2')).content).not.toBe('');
+      await session.ok('DELE 1');
+      await session.multiline('UIDL');
+      await session.ok('QUIT');
+    }),
+  );
+  expect(await sessions[49]!.ask('RETR 2')).toMatch(
+    // It may have been awake still.
+    /^-ERR \[SYS\/TEMP\] mailbox was (replaced|changed) by another program$/,
+  );
+  expect(await sessions[49]!.rest()).toBe('');
+  for (const user of users.slice(0, 48)) expect(places.content(user)).toBe(mail.slice(1).join(''));
+  expect(places.content('user48')).toBe([...mail.slice(1), mail[0]].join(''));
+  expect(places.content('user49')).toBe(mail.join(''));
+  expect(server.stderr()).not.toMatch(/EMFILE|internal-error|close-failed/);
+});
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ''; // Closed meanwhile.
+  }
+}
+
+function chownLike(like: string, path: string): void {
+  const { uid, gid, mode } = statSync(like);
+  chmodSync(path, mode & 0o777);
+  chownSync(path, uid, gid);
+}
 
 test('ulimit -n 256, 500 clients: the first are served, the others told so; afterwards all is as before', async () => {
   const users = Array.from({ length: 20 }, (_, i) => `user${i}`);
