@@ -23,7 +23,7 @@ import {
   RemoteThrottle,
   RemoteUsers,
 } from '../server/worker-remote.js';
-import { createServices } from '../services.js';
+import { createServices, type Services } from '../services.js';
 import type { Certificates } from '../tls/certificates.js';
 import type { PemPair } from '../tls/pem-files.js';
 import { GRACE } from './foreground.js';
@@ -96,9 +96,12 @@ class Worker {
       this.#certificates = await loadCertificates(settings, sockets, certificates);
       if (this.#renewed) this.#certificates.use(this.#renewed);
     }
+    const services = this.#services(host, settings);
+    // The first login would have to wait for it, and every other client of this worker with it.
+    await services.warmUp();
     const server = new TcpServer({
       ...settings,
-      services: this.#services(host, settings),
+      services,
       log: this.#log,
       admission: new RemoteAdmission(this.#channel, settings.maxConnections),
     });
@@ -113,7 +116,7 @@ class Worker {
     this.#channel.tell('ready');
   }
 
-  #services(host: Host, settings: Settings): SessionServices {
+  #services(host: Host, settings: Settings): SessionServices & Pick<Services, 'warmUp'> {
     const channel = this.#channel;
     const own = createServices(settings, {
       host,
