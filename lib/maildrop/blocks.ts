@@ -43,8 +43,8 @@ export class Blocks {
   /** Nothing may be reading into it any more. */
   giveBack(block: Buffer): void {
     this.#taken--;
-    if (block.buffer === this.memory?.buffer) this.memory.blocks.giveBack(block);
-    else if (this.#timer !== undefined) this.#free.push(block);
+    if (this.memory?.blocks.giveBack(block)) return;
+    if (this.#timer !== undefined) this.#free.push(block);
   }
 
   /** Memory for one shorter read; what does not come of the kernels' memory is not counted. */
@@ -55,7 +55,7 @@ export class Blocks {
 
   /** Nothing may be reading into it any more. */
   giveBackPlace(place: Buffer): void {
-    if (place.buffer === this.memory?.buffer) this.memory.places.giveBack(place);
+    this.memory?.places.giveBack(place);
   }
 
   /** From now on the holder is told, until `unwatch`. */

@@ -73,9 +73,10 @@ export function encodeWire(state: WireState, from: Buffer, start: number, into: 
   }
   if (state.inBody && next < end) {
     const begin = next;
-    encode(afterLines(from, next, end, state.lines));
+    const all = state.lines === Number.POSITIVE_INFINITY;
+    encode(all ? end : afterLines(from, next, end, state.lines));
     if (next > begin) state.last = from[next - 1]!;
-    if (state.lines !== Number.POSITIVE_INFINITY) {
+    if (!all) {
       for (let i = begin; i < next; i++) if (from[i] === LF) state.lines--;
     }
   }
@@ -83,8 +84,10 @@ export function encodeWire(state: WireState, from: Buffer, start: number, into: 
   return to - at;
 }
 
-/** Octets for which a call of the kernel pays. */
-const WORTH_IT = 64;
+/** Octets for which a call of the kernel pays; measured. */
+const WORTH_A_CALL = 16;
+/** The same with copies there and back. */
+const WORTH_COPIES = 48;
 
 /** Bits of the state as the kernel has it, above the octet before. */
 const HIDING = 0x100;
@@ -103,9 +106,10 @@ export function encodeWireBy(
   into: Buffer,
   at: number,
 ): number {
-  if (from.length - start < WORTH_IT) return encodeWire(state, from, start, into, at);
   const source = kernel.addressOf(from);
   const target = kernel.addressOf(into);
+  const least = source >= 0 && target >= 0 ? WORTH_A_CALL : WORTH_COPIES;
+  if (from.length - start < least) return encodeWire(state, from, start, into, at);
   if (source >= 0 && target >= 0) {
     return call(kernel, state, source + start, source + from.length, target + at, target + into.length);
   }

@@ -35,16 +35,22 @@ export function encodeLines(
   let to = at;
   let previous = before;
   encoded.stuffed = 0;
-  for (; next < end && to + 2 <= into.length; next++) {
-    const octet = from[next]!;
-    if (octet === LF && previous !== CR) into[to++] = CR;
-    else if (octet === DOT && previous === LF) {
-      // RFC 1939 §3: byte-stuffing.
-      into[to++] = DOT;
-      encoded.stuffed++;
+  for (;;) {
+    // So many have room even if each becomes two, and need not ask.
+    const stop = Math.min(end, next + ((into.length - to) >> 1));
+    if (next >= stop) break;
+    for (; next < stop; next++) {
+      const octet = from[next]!;
+      if (octet === LF) {
+        if (previous !== CR) into[to++] = CR;
+      } else if (octet === DOT && previous === LF) {
+        // RFC 1939 §3: byte-stuffing.
+        into[to++] = DOT;
+        encoded.stuffed++;
+      }
+      into[to++] = octet;
+      previous = octet;
     }
-    into[to++] = octet;
-    previous = octet;
   }
   encoded.taken = next - start;
   encoded.given = to - at;

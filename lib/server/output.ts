@@ -26,15 +26,14 @@ interface Pool {
   readonly size: number;
   /** @returns undefined when there is none left */
   take(): Buffer | undefined;
-  giveBack(piece: Buffer): void;
+  /** @returns whether it was one of these */
+  giveBack(piece: Buffer): boolean;
 }
 
 /** Where octets are put together before they are sent, for all sessions of a process. */
 export class OutputPlaces {
   private readonly spare: Buffer[] = [];
   private pool: Pool | undefined;
-  /** Those that are of the pool. */
-  private readonly lent = new Set<Buffer>();
 
   /** From now on these are taken first: octets may be put there with fewer copies. */
   prefer(pool: Pool | undefined): void {
@@ -43,15 +42,13 @@ export class OutputPlaces {
 
   /** @returns `CAPACITY` octets, the caller's until `giveBack` */
   take(): Buffer {
-    const lent = this.pool?.take();
-    if (lent !== undefined) this.lent.add(lent);
-    return lent ?? this.spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
+    return this.pool?.take() ?? this.spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
   }
 
   /** Nothing may refer to it any more. */
   giveBack(place: Buffer): void {
-    if (this.lent.delete(place)) this.pool?.giveBack(place);
-    else if (this.spare.length < MOST_SPARE) this.spare.push(place);
+    if (this.pool?.giveBack(place)) return;
+    if (this.spare.length < MOST_SPARE) this.spare.push(place);
   }
 }
 
@@ -111,6 +108,13 @@ export class Output {
     if (this.sinceTurn < TURN) return;
     this.sinceTurn = 0;
     await new Promise<void>(resolve => setImmediate(resolve));
+  }
+
+  /** Forgets what is held and was not sent: the session is over. */
+  discard(): void {
+    if (this.buffer !== undefined) this.places.giveBack(this.buffer);
+    this.buffer = undefined;
+    this.used = 0;
   }
 
   private add(text: string): void {

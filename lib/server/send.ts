@@ -28,12 +28,14 @@ export async function sendMessage(wire: Wire, reply: Reply, content: Content): P
   const place = output.place();
   const status = place.write(statusLine(reply), 'latin1');
   // Nothing is said before this has worked.
-  const first = await body.read(place.subarray(status));
-  output.added(status + first, true);
+  const first = body.read(place.subarray(status));
+  // A number is not waited for, which would cost as much as the message.
+  output.added(status + (typeof first === 'number' ? first : await first), true);
   try {
     while (!body.done) {
       if (output.room < LEAST_ROOM) await output.flush();
-      output.added(await body.read(output.place()), true);
+      const next = body.read(output.place());
+      output.added(typeof next === 'number' ? next : await next, true);
     }
   } catch (error) {
     throw cut(wire, error, content.command);

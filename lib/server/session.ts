@@ -165,6 +165,7 @@ class Session {
     if (this.account && this.maildrop) {
       this.log.logout(this.account.user, reason, this.removed, this.maildrop.messages - this.removed);
     } else this.log.noLogin(reason);
+    this.output.discard();
     await this.connection.close(!SILENT.has(reason));
   }
 

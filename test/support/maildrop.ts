@@ -8,14 +8,16 @@ import { BUSY, type Spool } from './mailbox.js';
 
 export const PEER = { address: '192.0.2.7', port: 40000 };
 
-export type Overrides = Partial<MaildropSettings & Pick<MaildropDeps, 'io' | 'log' | 'onDiskFailure'>>;
+export type Overrides = Partial<
+  MaildropSettings & Pick<MaildropDeps, 'io' | 'log' | 'kernel' | 'onDiskFailure'>
+>;
 
 /** The spool as the program has it. */
 export async function mailSpool(spool: Spool, overrides: Overrides = {}): Promise<MailSpool> {
-  const { io = nodeIo, log = silentLog, onDiskFailure, ...settings } = overrides;
+  const { io = nodeIo, log = silentLog, kernel, onDiskFailure, ...settings } = overrides;
   const { host } = await loadHost();
   return new MailSpool(
-    { io, host, log, onDiskFailure },
+    { io, host, log, kernel, onDiskFailure },
     {
       spool: spool.dir,
       stateDir: spool.stateDir,

@@ -9,7 +9,7 @@ export class Pool {
   readonly #free: Buffer[] = [];
 
   constructor(
-    buffer: ArrayBuffer,
+    private readonly buffer: ArrayBuffer,
     start: number,
     /** Octets of a piece. */
     readonly size: number,
@@ -24,9 +24,11 @@ export class Pool {
     return this.#free.pop();
   }
 
-  /** Nothing may be reading or writing it any more. */
-  giveBack(piece: Buffer): void {
-    this.#free.push(piece);
+  /** Nothing may be reading or writing it any more. @returns whether it is of this memory at all */
+  giveBack(piece: Buffer): boolean {
+    const ours = piece.buffer === this.buffer;
+    if (ours) this.#free.push(piece);
+    return ours;
   }
 }
 
