@@ -5,7 +5,7 @@
 # usage: awk -v suite=NAME -v status=EXIT_STATUS -f failures.awk OUTPUT
 
 # Lines of an error that are shown, and of an output that has none.
-BEGIN { SHOWN = 4; LAST = 8 }
+BEGIN { SHOWN = 6; LAST = 8 }
 
 {
   gsub(/\033(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])/, "")
