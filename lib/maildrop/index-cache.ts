@@ -62,12 +62,11 @@ export class IndexCache {
   /**
    * Begins to read what is kept, for `recall`, while there is other work, such as to lock the mailbox: it is either
    * of the file that is found then, or of none.
+   * @param named the mailbox file as it is now, or why it cannot be looked at
    */
-  prefetch(mailboxPath: string): void {
-    if (this.place.least === Number.POSITIVE_INFINITY) return;
-    const size = this.place.io.lstat(mailboxPath).then(stat => stat.size);
-    this.#loading = size.then(
-      size => (this.takes({ size }) ? this.#loadQuietly(size) : undefined),
+  prefetch(named: Promise<{ readonly size: number }>): void {
+    this.#loading = named.then(
+      ({ size }) => (this.takes({ size }) ? this.#loadQuietly(size) : undefined),
       () => undefined, // Whoever opens it will say why.
     );
   }

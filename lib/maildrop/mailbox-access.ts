@@ -36,8 +36,8 @@ export class MailboxAccess {
    */
   static async open(path: string, options: AccessOptions): Promise<MailboxAccess | undefined> {
     const deadline = performance.now() + options.lockTimeout;
-    for (;;) {
-      const file = await MailboxFile.open(options.io, path, options);
+    for (let { named } = options; ; named = undefined) {
+      const file = await MailboxFile.open(options.io, path, { ...options, named });
       if (file === undefined) return undefined;
       let locks: HeldLocks | undefined;
       let current = false;

@@ -38,6 +38,8 @@ export interface OpenOptions {
   readonly writable: boolean;
   /** Undefined for the twins in TypeScript. */
   readonly kernel?: Kernel | undefined;
+  /** The path, if it was looked at just now. */
+  readonly named?: Promise<FileStat> | undefined;
 }
 
 export class MailboxFile {
@@ -75,7 +77,7 @@ export class MailboxFile {
    */
   static async open(io: SpoolIo, path: string, options: OpenOptions): Promise<MailboxFile | undefined> {
     // Looked at first, so that a FIFO or a device is not even opened.
-    const named = await io.lstat(path).catch(error => {
+    const named = await (options.named ?? io.lstat(path)).catch(error => {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw cannotOpen(error);
     });

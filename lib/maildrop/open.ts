@@ -16,7 +16,7 @@ import { Blocks } from './blocks.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
 import { IndexCache } from './index-cache.js';
-import type { SpoolIo } from './io.js';
+import type { FileStat, SpoolIo } from './io.js';
 import { holdsJournal, Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
 import { mostEncoded } from './kept-ranges.js';
@@ -130,16 +130,21 @@ export class Spool {
     const mailboxPath = join(await this.#resolveSpool(), account.user);
     const journals = this.#journalsOf(account);
     const cache = this.#cacheOf(account);
-    if (deps.becomeOwner === undefined) cache.prefetch(mailboxPath);
+    const look = () => {
+      const named = deps.io.lstat(mailboxPath);
+      cache.prefetch(named);
+      return named;
+    };
+    let named = deps.becomeOwner === undefined ? look() : undefined;
     const session = await this.#sessions.lock(mailboxPath, { account, peer, holder });
     let access: MailboxAccess | undefined;
     const release = () => this.#giveBack(journals, access, session);
     try {
       if (deps.becomeOwner !== undefined) {
         await deps.becomeOwner(account);
-        cache.prefetch(mailboxPath);
+        named = look();
       }
-      access = await this.#openLocked(account);
+      access = await this.#openLocked(account, named);
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, access, journals);
       if (access === undefined) {
@@ -271,7 +276,7 @@ export class Spool {
     }
   }
 
-  #openLocked(account: Account): Promise<MailboxAccess | undefined> {
+  #openLocked(account: Account, named?: Promise<FileStat>): Promise<MailboxAccess | undefined> {
     const { deps, settings } = this;
     return MailboxAccess.open(join(settings.spool, account.user), {
       io: deps.io,
@@ -281,6 +286,7 @@ export class Spool {
       lockMailbox: this.#lockMailbox,
       lockTimeout: settings.lockTimeout,
       onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
+      named,
     });
   }
 
