@@ -52,8 +52,8 @@ export interface Host {
   unflock(fd: number): void;
   /**
    * read(2) at `position` of what is in memory already, without waiting.
-   * @returns octets read, which may be fewer than asked for, and 0 at the end of the file; undefined when it must be
-   *   read in the ordinary way: it may have to wait, or is an error
+   * @returns octets read, which may be fewer than asked for, but are not 0; undefined when it must be read in the
+   *   ordinary way: it may have to wait, or is an error, or the end of the file
    */
   readCached(fd: number, into: Uint8Array, position: number): number | undefined;
   /**

@@ -22,8 +22,9 @@ export function readCached(fd: number, into: Uint8Array, position: number): numb
   vector.writeBigUInt64LE(BigInt(koffi.address(into)), 0);
   vector.writeBigUInt64LE(BigInt(into.length), 8);
   const count = preadv2(fd, vector, 1, position, RWF_NOWAIT);
-  // EAGAIN, EOPNOTSUPP, or an error that an ordinary read will tell.
-  return count < 0 ? undefined : count;
+  // EAGAIN, EOPNOTSUPP, or an error that an ordinary read will tell; so will the end of the file: Linux 5.9 and 5.10
+  // may say 0 in the middle of it, of what is not in memory (preadv2(2), BUGS).
+  return count > 0 ? count : undefined;
 }
 
 function find(): PReadV2 | undefined {

@@ -37,7 +37,7 @@ export interface SpoolIo {
   read(fd: number, into: Uint8Array, position: number): Promise<number>;
   /**
    * Reads what is in memory, at once.
-   * @returns octets read, 0 at the end of the file; undefined when nothing is, or where nobody can tell
+   * @returns octets read, at least one; undefined when nothing is, or where nobody can tell
    */
   readCached?(fd: number, into: Uint8Array, position: number): number | undefined;
   /** @returns octets written, which may be fewer than given, without an error */
