@@ -1,5 +1,5 @@
 // Session locks that share descriptors: between the sessions of one process, and between processes (each with files of its own).
-import { readdirSync, readlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { linuxHost } from '../../lib/host/linux.js';
@@ -54,6 +54,39 @@ describe.each([
     held[1]?.();
     expect(names.map(name => other.tryLock(name) !== undefined)).toEqual([false, true, false]);
   });
+});
+
+test.each([
+  ['the file was removed', (_dir: string, path: string) => unlinkSync(path)],
+  [
+    'the directory was replaced',
+    (dir: string) => {
+      renameSync(dir, `${dir}.old`);
+      mkdirSync(dir);
+    },
+  ],
+])('%s: who is busy meets those who come later all the same', (_, remove) => {
+  const dir = join(scratchDir(), 'run');
+  mkdirSync(dir);
+  const [busy, other] = [new LockedOctets(linuxHost, dir), new LockedOctets(linuxHost, dir)];
+  // All in one file, which `busy` has always open.
+  const [first, second, third] = ['00', '01', '02'].map(tail =>
+    `07${'0'.repeat(13)}${tail}`.padEnd(32, '0'),
+  ) as [string, string, string];
+  const before = busy.tryLock(first);
+  remove(dir, octetPlace(dir, first).path);
+  const giveSecondBack = busy.tryLock(second);
+  for (const name of [first, second]) expect(other.tryLock(name), name).toBeUndefined();
+  expect(busy.tryLock(first)).toBeUndefined();
+  const giveThirdBack = other.tryLock(third);
+  expect(busy.tryLock(third)).toBeUndefined();
+  for (const giveBack of [before, giveSecondBack, giveThirdBack]) giveBack?.();
+  for (const name of [first, second, third]) {
+    const giveBack = other.tryLock(name);
+    expect(giveBack, name).toBeDefined();
+    giveBack?.();
+  }
+  expect(openIn(dir) + openIn(`${dir}.old`)).toBe(0);
 });
 
 test('a thousand sessions take 16 descriptors, and none when they are over', async () => {
