@@ -106,8 +106,8 @@ export class HostSessionLocks implements SessionLocks {
       }
       // Most sockets are those of processes that live; to ask each would be a connection for each login. One that
       // has given way may live on with its other sessions, or be about to end.
-      if (last?.socket !== undefined && (!free || !host.processExists(last.pid))) {
-        await takeover.removeIfDead(last.socket);
+      if (last?.socket !== undefined && last.socket !== takeover.socketName) {
+        if (!free || !host.processExists(last.pid)) await takeover.removeIfDead(last.socket);
       }
       return giveBack;
     } catch (error) {

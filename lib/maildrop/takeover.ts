@@ -70,6 +70,11 @@ export class Takeover {
     private readonly log: Log,
   ) {}
 
+  /** That of our own socket, while there is one. */
+  get socketName(): string | undefined {
+    return this.#server?.name;
+  }
+
   /**
    * From now on this session can be asked.
    * @param name of the session lock, which is its own

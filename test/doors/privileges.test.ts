@@ -95,7 +95,6 @@ testAsRoot([], 'ids, groups and capabilities before and after the login', async 
   expect(files.map(path => generic(host, path)).sort()).toEqual([
     '/spool/.alice.lock.TEMPORARY',
     '/spool/alice',
-    '/state/alice/journal',
     '/state/run/HASH.session',
   ]);
   await client.ok('QUIT');

@@ -15,7 +15,7 @@ const tallies: Tally[] = [];
 /** What needs no journal at all is enumerated elsewhere; of larger mailboxes not every set, unless there is time. */
 function setsFor({ messages }: Mailbox): number[][] {
   const old = without(messages, []);
-  const sets = messages.length > 3 && !DEEP ? [[1], [2], [1, 3]] : deletionSets(messages.length);
+  const sets = messages.length > 3 && !DEEP ? [[1], [2], [1, 2], [1, 3]] : deletionSets(messages.length);
   return sets.filter(deleted => {
     const fresh = without(messages, deleted);
     return !old.subarray(0, fresh.length).equals(fresh);
