@@ -51,6 +51,14 @@ export interface Host {
   flock(fd: number, kind: 'read' | 'write'): boolean;
   unflock(fd: number): void;
   /**
+   * open(2) of a file that is there, if all directories on the way and the file itself are in memory already: without
+   * waiting. Programs we start do not get the descriptor.
+   * @param flags as of open(2), without O_CREAT
+   * @returns undefined when it must be opened in the ordinary way: it may have to wait, or is an error
+   * @throws ENOENT when there is none
+   */
+  openCached(path: string, flags: number): number | undefined;
+  /**
    * read(2) at `position` of what is in memory already, without waiting.
    * @returns octets read, which may be fewer than asked for, but are not 0; undefined when it must be read in the
    *   ordinary way: it may have to wait, or is an error, or the end of the file

@@ -22,6 +22,7 @@ import {
   setOpenFileLock,
   systemError,
 } from './libc.js';
+import { openCached } from './linux-cached-open.js';
 import { readCached } from './linux-cached-read.js';
 import { crypt, loadCrypt } from './linux-crypt.js';
 import { acknowledged, duplicateDescriptor, limitReceived, socketKind } from './linux-descriptors.js';
@@ -48,6 +49,7 @@ export const linuxHost: Host = {
   unflock(fd) {
     setFlock(fd, platform.LOCK_UN);
   },
+  openCached,
   readCached,
   crypt,
   processExists,

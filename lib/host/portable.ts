@@ -86,6 +86,7 @@ export function createPortableHost(): Host {
     unlockOctet: (fd, at) => octetLocks.unlock(fd, at),
     flock: (fd, kind) => flocks.lock(fd, kind),
     unflock: fd => flocks.unlock(fd),
+    openCached: () => undefined,
     readCached: () => undefined,
     crypt: async () => undefined,
     processExists,

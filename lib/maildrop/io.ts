@@ -109,13 +109,28 @@ export const nodeIo: SpoolIo = {
 /** Octets that are copied in less time than waking a thread takes. */
 const SHORT = 16 * 1024;
 
-/** The host's file system, asked at once for short reads of what it has in memory. */
-export function hostIo({ readCached }: Pick<Host, 'readCached'>): SpoolIo {
+/** As open(2) has it, on Linux: a descriptor that only stands for the name. */
+const O_PATH = 0o10000000;
+
+/** The host's file system, asked at once for what it has in memory: names, and short reads. */
+export function hostIo({ readCached, openCached }: Pick<Host, 'readCached' | 'openCached'>): SpoolIo {
   return {
     ...nodeIo,
     readCached,
     read: async (fd, into, position) =>
       (into.length <= SHORT ? readCached(fd, into, position) : undefined) ?? nodeIo.read(fd, into, position),
+    open: async (path, flags, mode, seen = false) =>
+      (seen || (flags & fs.constants.O_CREAT) !== 0 ? undefined : openCached(path, flags)) ??
+      nodeIo.open(path, flags, mode, seen),
+    lstat: async (path, seen = false) => {
+      const fd = seen ? undefined : openCached(path, O_PATH | fs.constants.O_NOFOLLOW);
+      if (fd === undefined) return nodeIo.lstat(path, seen);
+      try {
+        return await nodeIo.fstat(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+    },
   };
 }
 

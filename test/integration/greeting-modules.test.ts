@@ -45,6 +45,7 @@ const THEN = [
   'lib/host/ids',
   'lib/host/libc',
   'lib/host/linux',
+  'lib/host/linux-cached-open',
   'lib/host/linux-cached-read',
   'lib/host/linux-crypt',
   'lib/host/linux-descriptors',
