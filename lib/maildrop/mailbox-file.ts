@@ -90,7 +90,8 @@ export class MailboxFile {
     try {
       const opened = await io.fstat(fd);
       refuseUnlessMailbox(opened, options.owner);
-      return new MailboxFile(io, path, fd, opened, options);
+      const { owner, writable, kernel } = options; // The rest is not needed again.
+      return new MailboxFile(io, path, fd, opened, { owner, writable, kernel });
     } catch (error) {
       await io.close(fd);
       throw error;
@@ -183,7 +184,7 @@ export class MailboxFile {
    * rewritten in place, and is found out as one: by its times, or by what stands in it.
    */
   async #reopen(): Promise<void> {
-    const again = await MailboxFile.open(this.io, this.path, { ...this.options, named: undefined });
+    const again = await MailboxFile.open(this.io, this.path, this.options);
     if (again?.opened.dev === this.opened.dev && again.opened.ino === this.opened.ino) {
       this.#fd = again.fd;
       return;
