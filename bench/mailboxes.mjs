@@ -3,7 +3,7 @@
  * short text, some HTML-sized, few with attachments in base64), with lines that begin with a dot, and quoted From_
  * lines. A message costs a few copies, so that a gigabyte is written at the speed of the disk.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 
 /**
  * @typedef {object} Mailbox
@@ -41,6 +41,13 @@ export function writeTinyMail(path, messages) {
       `From cron@example.net ${DATE}\nReceived: by mx.example.org id ${number.toString(36)};\n\t${RFC_DATE}\nFrom: cron@example.net\nTo: root@example.org\nDate: ${RFC_DATE}\nMessage-ID: <${number}@example.net>\nSubject: Job ${number}\n\nDone.\n`,
     ),
   ]);
+}
+
+/** @returns {Mailbox} the same messages with CRLF line ends */
+export function writeWithCrlf(path, { path: original, messages }) {
+  const octets = Buffer.from(readFileSync(original, 'latin1').replaceAll('\n', '\r\n'), 'latin1');
+  writeFileSync(path, octets, { flag: 'wx', mode: 0o660 });
+  return { path, messages, octets: octets.length, starts: [] };
 }
 
 /** One more message, as a delivery agent would append it. */

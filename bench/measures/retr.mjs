@@ -2,7 +2,8 @@
  * RETR of everything, in MB/s on the wire and CPU time of the server: one command at a time and 32 in flight, from
  * ordinary sockets; and one at a time from a client that acknowledges at once, so that servers without TCP_NODELAY do
  * not wait for it, also with a mailbox that is not in the page cache. Beside them a server that sends prepared
- * answers by sendfile(2), to the same client.
+ * answers by sendfile(2), to the same client. Then a mailbox with CRLF, where hardly anything is to be changed: not of the
+ * peers, of which some take it for one message.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,8 +11,10 @@ import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'nod
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ask, inSession, openAndQuit } from '../clients.mjs';
+import { writeWithCrlf } from '../mailboxes.mjs';
 import { cpuTime } from '../processes.mjs';
 import { inRound, inTurns, placeFor } from '../running.mjs';
+import { OURS } from '../servers.mjs';
 
 const LIMIT = 'sendfile';
 /** Octets without which CPU time, counted in hundredths of a second, says nothing. */
@@ -20,7 +23,7 @@ const FOR_CPU = 20e6;
 export async function retr(bench) {
   const main = bench.mailboxes.find(({ main }) => main);
   const { user, mailbox, name } = main;
-  const ways = [
+  const plain = [
     { how: 'one at a time', depth: 1, targets: [{ against: 'best', least: 1 }] },
     { how: '32 in flight', depth: 32, targets: [{ against: 'best', least: 1.25 }] },
     { how: 'one at a time, acknowledged at once', depth: 1, flags: ['quickack'] },
@@ -30,20 +33,12 @@ export async function retr(bench) {
       flags: ['quickack'],
       evicted: true,
     },
-  ].map(way => ({
-    ...way,
-    speed: bench.table.row(`RETR ${way.how}, ${name}`, 'MB/s', {
-      better: 'more',
-      digits: 0,
-      limit: LIMIT,
-      targets: way.targets,
-    }),
-    cpu: bench.table.row(`server CPU, RETR ${way.how}`, 'ms/100 MB', {
-      digits: 0,
-      limit: LIMIT,
-      targets: [{ against: 'best', most: 1.5 }],
-    }),
-  }));
+  ];
+  const ways = plain.map(way => withRows(bench, name, way, [{ against: 'best', most: 1.5 }]));
+  const crlfWays = [
+    { how: 'one at a time, CRLF', depth: 1 },
+    { how: '32 in flight, CRLF', depth: 32 },
+  ].map(way => withRows(bench, name, way));
   const servers = await bench.running.all(bench, ways[0].speed);
   placeFor(bench, servers, mailbox(), user);
   const limit = await startSendfile(bench, mailbox());
@@ -57,6 +52,24 @@ export async function retr(bench) {
   } finally {
     limit.child.kill('SIGKILL');
   }
+  const ours = servers.filter(({ name }) => name === OURS);
+  const crlf = () => bench.site.master(`${user} with CRLF`, path => writeWithCrlf(path, mailbox()));
+  placeFor(bench, ours, crlf(), user);
+  await inTurns(bench, crlfWays[0].speed, ours, 1, server => openAndQuit(bench, server, user));
+  for (let round = 0; round < Math.min(bench.rounds, 3); round++)
+    for (const way of crlfWays)
+      await inTurns(bench, way.speed, ours, 1, server =>
+        retrieve(bench, server, { user, mailbox: crlf }, way),
+      );
+}
+
+function withRows(bench, name, way, targets = []) {
+  const speed = { better: 'more', digits: 0, limit: LIMIT, targets: way.targets };
+  return {
+    ...way,
+    speed: bench.table.row(`RETR ${way.how}, ${name}`, 'MB/s', speed),
+    cpu: bench.table.row(`server CPU, RETR ${way.how}`, 'ms/100 MB', { digits: 0, limit: LIMIT, targets }),
+  };
 }
 
 async function retrieve(bench, server, { user, mailbox }, { depth, speed, cpu, evicted, flags = [] }) {
