@@ -104,6 +104,8 @@ export class MailboxAccess {
     await this.#released;
     const { file, options } = this;
     await file.stayOpen();
+    // Closing it would end a lock, and what was to be unlocked later might be the file of somebody else.
+    await file.rest?.end();
     this.locks = await options.lockMailbox(
       { path: file.path, fd: file.fd, writable: options.writable },
       options.lockTimeout,

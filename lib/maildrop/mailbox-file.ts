@@ -184,7 +184,8 @@ export class MailboxFile {
    * rewritten in place, and is found out as one: by its times, or by what stands in it.
    */
   async #reopen(): Promise<void> {
-    const again = await MailboxFile.open(this.io, this.path, this.options);
+    // What was seen of the path before the first time is of no use now.
+    const again = await MailboxFile.open(this.io, this.path, { ...this.options, named: undefined });
     if (again?.opened.dev === this.opened.dev && again.opened.ino === this.opened.ino) {
       this.#fd = again.fd;
       return;

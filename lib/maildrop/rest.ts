@@ -29,7 +29,7 @@ export class Rest implements Holder {
     if (!this.#over) this.blocks.watch(this);
   }
 
-  /** The session is over. Resolves when nothing is being closed any more. */
+  /** It rests no more: locks are taken again, or it is over. Resolves when nothing is being closed any more. */
   async end(): Promise<void> {
     this.#over = true;
     this.blocks.unwatch(this);
@@ -50,7 +50,7 @@ export class Rest implements Holder {
 
   /** See `Holder`. */
   tick(): void {
-    const idle = this.#uses === 0 && !this.#asked;
+    const idle = this.#uses === 0 && !this.#asked && !this.#over;
     this.#asked = false;
     if (!idle || !this.descriptors.scarce) return;
     this.blocks.unwatch(this);
