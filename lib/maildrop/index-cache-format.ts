@@ -6,6 +6,7 @@
  * size, or in nothing. That they are true of the file is for `index-cache.ts` to find out.
  */
 import { crc32 } from 'node:zlib';
+import { joinRows } from '../mbox/index-rows.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import { type MailboxIndex, OFFSETS, SMALL } from '../mbox/mailbox-index.js';
 import { possibleIndex } from '../mbox/possible-index.js';
@@ -22,6 +23,8 @@ export interface KeptIndex {
   readonly stat: Pick<FileStat, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'>;
   /** When that state was looked at, milliseconds since 1970. */
   readonly seenAt: number;
+  /** Octets behind those it was decoded of that are its own, too: for `joinTail`. */
+  readonly room?: number;
 }
 
 /** Octets of an identity (`mbox/unique-id.ts`). */
@@ -38,6 +41,9 @@ const AT = { version: 16, order: 20, crc: 24, flags: 28, rows: 32, identities: 3
 const AT_STAT = { size: 56, mtime: 64, ctime: 72, seenAt: 80 };
 const HIDDEN = 1;
 const PROVEN = 2;
+
+/** What `joinTail` wants for the deliveries since a session, if they are not many. Octets. */
+export const ROOM = 64 * ROW;
 
 /** From_ line, line end, and the empty line before the next: no message is shorter. Octets. */
 const SHORTEST = 24;
@@ -76,8 +82,11 @@ export function encodeIndex({ index, identities, proven, stat, seenAt }: KeptInd
   return octets;
 }
 
-/** @returns undefined for what `encodeIndex` of this version on this host has not made */
-export function decodeIndex(octets: Buffer, kernel?: Kernel): KeptIndex | undefined {
+/**
+ * @param room octets behind them, in the same memory, that nobody else uses
+ * @returns undefined for what `encodeIndex` of this version on this host has not made
+ */
+export function decodeIndex(octets: Buffer, kernel?: Kernel, room = 0): KeptIndex | undefined {
   if (octets.length < HEADER || !octets.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
   if (octets.readUInt32LE(AT.version) !== VERSION) return undefined;
   if (new Uint32Array(octets.buffer, octets.byteOffset + AT.order, 1)[0] !== BYTE_ORDER) return undefined;
@@ -106,6 +115,34 @@ export function decodeIndex(octets: Buffer, kernel?: Kernel): KeptIndex | undefi
       ctimeNs: octets.readBigInt64LE(AT_STAT.ctime),
     },
     seenAt,
+    room,
+  };
+}
+
+/**
+ * The rows before `row` and the identities of their messages, then the rows of a scan that began at `at`, where
+ * that row starts. Where there is room, in the memory of `kept`, which is not to be used any more: that of a large
+ * mailbox takes longer to get from the system than to fill.
+ */
+export function joinTail(
+  { index, identities, room = 0 }: KeptIndex,
+  row: number,
+  tail: MailboxIndex,
+  at: number,
+): Pick<KeptIndex, 'index' | 'identities'> {
+  const had = index.small.length / SMALL;
+  const rows = row + tail.small.length / SMALL;
+  const known = identities.subarray(0, (row - index.hidden) * IDENTITY);
+  if ((rows - had) * ROW > room) return { index: joinRows(index, row, tail, at), identities: known };
+  const { buffer, byteOffset } = index.offsets;
+  const octets = Buffer.from(buffer, byteOffset - HEADER, octetsFor(rows, known.length / IDENTITY));
+  // The last first: each moves up, to where the next one was.
+  known.copy(octets, HEADER + rows * ROW);
+  const { offsets, small } = columnsIn(octets, rows);
+  small.set(index.small.subarray(0, row * SMALL));
+  return {
+    index: joinRows(index, row, tail, at, { offsets, small }),
+    identities: octets.subarray(HEADER + rows * ROW),
   };
 }
 

@@ -13,11 +13,17 @@ import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Log } from '../log.js';
-import { joinRows } from '../mbox/index-rows.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import { type MailboxIndex, SMALL } from '../mbox/mailbox-index.js';
 import { NotMbox } from '../mbox/scanner.js';
-import { decodeIndex, encodeIndex, IDENTITY, type KeptIndex, mostOctets } from './index-cache-format.js';
+import {
+  decodeIndex,
+  encodeIndex,
+  joinTail,
+  type KeptIndex,
+  mostOctets,
+  ROOM,
+} from './index-cache-format.js';
 import { type FileStat, readFully, type SpoolIo, writeFully } from './io.js';
 import { whyForeign } from './journal-file.js';
 import type { MailboxFile } from './mailbox-file.js';
@@ -90,7 +96,7 @@ export class IndexCache {
       return { index, believed: index.messages, exact: true, identities, scanned: 0 };
     }
     if (!same && index.size >= stat.size) return undefined;
-    return this.#readTail(file, kept);
+    return this.#readTail(file, stat.size, kept);
   }
 
   /** Whether the index of so large a file is kept at all. */
@@ -165,9 +171,9 @@ export class IndexCache {
       if (foreign !== undefined) throw new Error(foreign);
       if (stat.size > mostOctets(mailboxSize)) throw new Error('it is too large for the mailbox');
       // Of its own, so that the rows in it are aligned.
-      const octets = Buffer.allocUnsafeSlow(stat.size);
+      const octets = Buffer.allocUnsafeSlow(stat.size + ROOM).subarray(0, stat.size);
       const count = await readFully(io, fd, octets, 0);
-      const kept = count === octets.length ? decodeIndex(octets, this.place.kernel) : undefined;
+      const kept = count === octets.length ? decodeIndex(octets, this.place.kernel, ROOM) : undefined;
       if (kept === undefined) throw new Error('it is torn, or of another version');
       return kept;
     } finally {
@@ -176,27 +182,20 @@ export class IndexCache {
   }
 
   /** The rows before the last, and what stands in the file from there on. */
-  async #readTail(file: MailboxFile, { index, identities }: KeptIndex): Promise<Recalled | undefined> {
-    const { hidden, messages: last } = index;
-    const row = index.small.length / SMALL - 1;
+  async #readTail(file: MailboxFile, size: number, kept: KeptIndex): Promise<Recalled | undefined> {
+    const { hidden, messages: last, small } = kept.index;
+    const row = small.length / SMALL - 1;
     if (row < 1 || last < 1) return undefined;
-    const was = index.extent(last);
+    const was = kept.index.extent(last);
     if (!(await mayBegin(file, was.start))) return undefined;
-    const tail = await scanFrom(file, was.start);
+    const tail = await scanFrom(file, was.start, size);
     if (tail === undefined) return undefined;
-    const joined = joinRows(index, row, tail, was.start);
-    const is = joined.extent(last);
+    const { index, identities } = joinTail(kept, row, tail, was.start);
+    const is = index.extent(last);
     const begins = is.header === was.header && is.body === was.body && is.headerCrc === was.headerCrc;
     // It may have grown itself, if it had no end. That it now ends earlier means that it was rewritten.
     if (!begins || is.contentEnd < was.contentEnd) return undefined;
-    const believed = row - hidden;
-    return {
-      index: joined,
-      believed,
-      exact: false,
-      identities: identities.subarray(0, believed * IDENTITY),
-      scanned: tail.size,
-    };
+    return { index, believed: row - hidden, exact: false, identities, scanned: tail.size };
   }
 }
 
@@ -207,10 +206,10 @@ export async function mayBegin(file: MailboxFile, start: number): Promise<boolea
   return before.endsWith('\n\n') || before.endsWith('\n\r\n') || before === '\n' || before === '\r\n';
 }
 
-/** Indexes the file from a message on, with offsets from there; undefined when none begins there. */
-async function scanFrom(file: MailboxFile, start: number): Promise<MailboxIndex | undefined> {
+/** Indexes a file of `size` octets from a message on, with offsets from there; undefined when none begins there. */
+async function scanFrom(file: MailboxFile, start: number, size: number): Promise<MailboxIndex | undefined> {
   try {
-    return startingAtZero(await file.scan({ from: start }));
+    return startingAtZero(await file.scan({ from: start, size }));
   } catch (error) {
     if (error instanceof NotMbox) return undefined;
     throw error;

@@ -4,21 +4,37 @@
  */
 import { MailboxIndex, OFFSETS, octetsOf, SMALL } from './mailbox-index.js';
 
+/** The columns of rows, as `MailboxIndex` has them. */
+export type Columns = Pick<MailboxIndex, 'offsets' | 'small'>;
+
 /**
  * The rows before `row`, then those of a scan that began at `at`, where that row starts.
- * @param row at least 1: what a first message alone can be is known from the first index
+ * @param row  at least 1: what a first message alone can be is known from the first index
+ * @param into columns that hold the rows before `row`, and have room for the others
  */
-export function joinRows(before: MailboxIndex, row: number, after: MailboxIndex, at: number): MailboxIndex {
-  const rows = row + after.small.length / SMALL;
-  const offsets = new Float64Array(rows * OFFSETS);
-  offsets.set(before.offsets.subarray(0, row * OFFSETS));
+export function joinRows(
+  before: MailboxIndex,
+  row: number,
+  after: MailboxIndex,
+  at: number,
+  into: Columns = copyOf(before, row, row + after.small.length / SMALL),
+): MailboxIndex {
+  // First: they may be the same memory.
+  const octets = before.totalOctets - octetsOf(before.offsets, row) + octetsOf(after.offsets, 0);
+  const { offsets, small } = into;
   offsets.set(after.offsets, row * OFFSETS);
   for (let i = row * OFFSETS; i < offsets.length; i += OFFSETS) shift(offsets, i, at);
-  const small = new Uint32Array(rows * SMALL);
-  small.set(before.small.subarray(0, row * SMALL));
   small.set(after.small, row * SMALL);
-  const octets = before.totalOctets - octetsOf(before.offsets, row) + octetsOf(after.offsets, 0);
   return new MailboxIndex(offsets, small, at + after.size, before.hidden, octets);
+}
+
+/** The rows before `row`, in columns of `rows`. */
+function copyOf(index: MailboxIndex, row: number, rows: number): Columns {
+  const offsets = new Float64Array(rows * OFFSETS);
+  offsets.set(index.offsets.subarray(0, row * OFFSETS));
+  const small = new Uint32Array(rows * SMALL);
+  small.set(index.small.subarray(0, row * SMALL));
+  return { offsets, small };
 }
 
 /** The index of the file once the marked messages are cut out of it. */

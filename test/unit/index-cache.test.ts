@@ -147,6 +147,15 @@ test('after a delivery, the last message and what is new is read, and no more', 
   expect(await session(spool)).toEqual(await truth(spool));
 });
 
+test.each([1, 2, 63, 64, 65, 66, 200])('%d deliveries since the last session', async count => {
+  const spool = await warmSpool(9);
+  for (let n = 0; n < count; n++)
+    appendFileSync(spool.mailbox, message(`new ${n}`, 'Hello.\n'.repeat(n % 5)));
+  expect(await session(spool)).toEqual(await truth(spool));
+  await update(spool, [1, 9, 10]);
+  expect(await session(spool)).toEqual(await truth(spool));
+});
+
 test('many deliveries, each with a session after it', async () => {
   const spool = await warmSpool(3);
   for (let n = 4; n < 12; n++) {
