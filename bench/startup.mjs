@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openDoors } from './startup/doors.mjs';
 import { toEnd, toGreeting, toLogin } from './startup/processes.mjs';
+import { median } from './table.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const PROGRAM = join(ROOT, 'dist/bin/mbox-pop3d.js');
@@ -113,9 +114,4 @@ function versionOf(node) {
 function findNode(version) {
   const find = ['-y', '-p', `node@${version}`, '-c', 'command -v node'];
   return execFileSync('npx', find, { encoding: 'utf8', cwd: scratch }).trim();
-}
-
-function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1];
 }

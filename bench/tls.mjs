@@ -15,6 +15,7 @@ import { connect } from 'node:tls';
 import { promisify } from 'node:util';
 import { cpuTime } from './processes.mjs';
 import { freePort } from './servers.mjs';
+import { median } from './table.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const PROGRAM = join(ROOT, 'dist/bin/mbox-pop3d.js');
@@ -61,7 +62,7 @@ async function main() {
     for (const [i, { name, pid }] of servers.entries()) {
       const each = ((used[i] + cpuTime(pid)) / handshakes[i]).toFixed(2);
       const sorted = rates[i].toSorted((a, b) => a - b);
-      const cells = [sorted[sorted.length >> 1], sorted[0], sorted.at(-1)].map(rate => rate.toFixed(0));
+      const cells = [median(sorted), sorted[0], sorted.at(-1)].map(rate => rate.toFixed(0));
       console.log(
         `| ${key === 'ec' ? 'ECDSA P-256' : 'RSA 2048'} | ${name} | ${cells.join(' | ')} | ${each} |`,
       );

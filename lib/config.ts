@@ -6,6 +6,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { SecureVersion } from 'node:tls';
+import { isUserName } from './auth/user-name.js';
 import { EX, UsageError } from './errors.js';
 import type { Level } from './log.js';
 import { LOCK_METHODS, type LockMethod } from './maildrop/lock-methods.js';
@@ -489,7 +490,7 @@ function words(raw: RawOptions, name: keyof typeof OPTIONS): string[] {
 /** A name that nobody can have would deny nobody. */
 function userNames(raw: RawOptions, name: 'allow-users' | 'deny-users'): string[] {
   const names = words(raw, name);
-  const wrong = names.find(item => !/^[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}$/.test(item));
+  const wrong = names.find(item => !isUserName(item));
   if (wrong !== undefined) throw new UsageError(`--${name} ${wrong}: not a user name`, EX.USAGE);
   return names;
 }

@@ -19,7 +19,7 @@ const ARROWS: Record<string, readonly string[]> = {
   auth: ['host', 'pop3 types'],
   server: ['pop3', 'host'],
   cli: ['auth', 'host', 'server', 'maildrop', 'tls', 'pop3 types', 'config', 'services'],
-  config: ['maildrop', 'pop3', 'tls'],
+  config: ['auth', 'maildrop', 'pop3', 'tls'],
   services: ['pop3 types', 'mbox', 'host', 'maildrop', 'auth', 'server', 'config'],
   index: ['auth', 'host', 'server', 'tls', 'config', 'services'],
 };

@@ -12,14 +12,12 @@ import type { GivenSocket } from '../server/given.js';
 import { peerOf } from '../server/peer.js';
 import { RECEIVE_BUFFER } from '../server/received.js';
 import { type SessionServices, serve, type TlsOffer } from '../server/session.js';
+import { KEEPALIVE_AFTER } from '../server/socket.js';
 import { createServices, effectiveUid, kernelFor } from '../services.js';
 import type { PemPair } from '../tls/pem-files.js';
 import { lazily, openBackends } from './authenticator.js';
 import { mailboxOwner, PerUser } from './per-user.js';
 import { connectionTls } from './tls.js';
-
-/** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
-const KEEPALIVE_AFTER = 60_000;
 
 /** The one client, and what systemd called its socket. */
 export interface Client extends GivenSocket {

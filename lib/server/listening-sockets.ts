@@ -7,7 +7,7 @@
 import { closeSync } from 'node:fs';
 import { type AddressInfo, createServer, type ListenOptions } from 'node:net';
 import type { TlsOffer } from './session-services.js';
-import { descriptorOf } from './silence.js';
+import { descriptorOf } from './socket.js';
 import { cannotListen, type TcpAddress, type TlsOf } from './tcp.js';
 
 export interface ListeningSocket {

@@ -7,6 +7,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { Acknowledged } from '../host/host.js';
+import { descriptorOf } from './socket.js';
 
 /** Asks the kernel about a descriptor: `Host.acknowledged`. */
 export type AskKernel = (fd: number) => Acknowledged | undefined;
@@ -58,11 +59,4 @@ export class Silence {
     const fd = descriptorOf(this.stream);
     return fd === undefined ? undefined : this.askKernel(fd);
   }
-}
-
-/** The descriptor under a socket, also under TLS, or of a server; Node.js has no public name for it. */
-export function descriptorOf(stream: object): number | undefined {
-  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
-  if (typeof handle !== 'object' || handle === null || !('fd' in handle)) return undefined;
-  return typeof handle.fd === 'number' && handle.fd >= 0 ? handle.fd : undefined;
 }

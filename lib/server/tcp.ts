@@ -15,10 +15,7 @@ import { peerOf } from './peer.js';
 import { READ_AHEAD, RECEIVE_BUFFER } from './received.js';
 import { RefusalLog } from './refusal-log.js';
 import { type SessionServices, serve, type TlsOffer } from './session.js';
-import { descriptorOf } from './silence.js';
-
-/** TCP keepalive finds clients that vanished without a word, milliseconds of silence. */
-const KEEPALIVE_AFTER = 60_000;
+import { descriptorOf, KEEPALIVE_AFTER } from './socket.js';
 
 export interface TcpOptions {
   readonly services: SessionServices;

@@ -16,6 +16,7 @@ const ROOT = new URL('../../', import.meta.url).pathname;
 /** For the greeting. */
 const FIRST = [
   'bin/mbox-pop3d',
+  'lib/auth/user-name',
   'lib/cli/flags',
   'lib/cli/inetd',
   'lib/cli/state-dir',
@@ -77,6 +78,7 @@ const THEN = [
   'lib/server/session-log',
   'lib/server/session-services',
   'lib/server/silence',
+  'lib/server/socket',
   'lib/server/throttle',
   'lib/services',
 ];
