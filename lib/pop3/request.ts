@@ -37,6 +37,11 @@ export class LineReader {
     return this.position < this.chunk.length || this.partial !== undefined || this.discarded !== undefined;
   }
 
+  /** Octets held: of the chunk at hand all, and the start of a line that was before it. */
+  get octets(): number {
+    return this.chunk.length + this.held;
+  }
+
   /** Gives the next octets of the stream. Only when `next()` has returned undefined. */
   push(chunk: Uint8Array): void {
     if (this.position < this.chunk.length) throw new Error('LineReader.push before next() ran dry');

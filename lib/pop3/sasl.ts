@@ -6,8 +6,11 @@
  */
 import { BadRequest } from '../errors.js';
 
-/** Longest line of an exchange in octets, its end included; RFC 5034 §4 wants it apart from commands. */
-export const MAX_RESPONSE = 16 * 1024;
+/**
+ * Longest line of an exchange in octets, its end included; RFC 5034 §4 wants it apart from commands. With a record
+ * of TLS around it, it is still within what may be held of somebody who has not logged in, which is 16 KiB.
+ */
+export const MAX_RESPONSE = 15 * 1024;
 
 /** Sends `+ challenge`, and gives the line that answers it, without its end. */
 export type Ask = (challenge: string) => Promise<Uint8Array>;

@@ -8,8 +8,9 @@
  */
 import type { Duplex } from 'node:stream';
 import { Disconnected } from '../errors.js';
-import { type Line, LineReader } from '../pop3/request.js';
-import type { Secured, TlsOffer } from './session-services.js';
+import { type Line, LineReader, MAX_LINE } from '../pop3/request.js';
+import { AT_A_TIME, MOST_HELD } from './received.js';
+import type { Inbound, Secured, TlsOffer } from './session-services.js';
 import { type AskKernel, Silence } from './silence.js';
 
 /** How long a client may take to see our end of the connection, in ms, before it is cut. */
@@ -43,6 +44,8 @@ export interface Patience {
 export class Connection {
   private readonly silence: Silence;
   private lines = new LineReader();
+  /** Of TLS, before the login. */
+  private inbound: Inbound | undefined;
   private wake: () => void = () => {};
   private readonly onReadable = () => this.wake();
   private readonly onEnd = () => {
@@ -112,6 +115,8 @@ export class Connection {
     this.inHandshake = true;
     try {
       const secured = await tls.start(this.stream);
+      this.inbound = secured.inbound;
+      this.inbound.tooMuch = () => this.cut('flooded');
       this.attach(secured.stream);
       return secured;
     } finally {
@@ -125,10 +130,34 @@ export class Connection {
     for (;;) {
       const line = this.lines.next(longest);
       if (line !== undefined) return line;
-      const chunk: Buffer | null = this.stream.read();
-      if (chunk === null) return undefined;
-      this.lines.push(chunk);
+      if (!this.receive()) return undefined;
     }
+  }
+
+  /**
+   * Takes what has come, and sees to it that no more is held than may be: what is at hand, and one read more; under
+   * TLS, where that is as large as the client likes, only beside a short command. For the end of a line that is half
+   * of it already, a read more is risked. @returns whether anything has come
+   */
+  private receive(): boolean {
+    const before = this.lines.octets;
+    this.inbound?.allow(MOST_HELD - before);
+    const chunk: Buffer | null = this.stream.read();
+    if (chunk === null) return false;
+    this.lines.push(chunk);
+    const room = MOST_HELD - this.lines.octets;
+    this.inbound?.allow(room);
+    // Who reads nothing never learns that the client is gone.
+    if (room >= (this.inbound ? MOST_HELD - MAX_LINE : AT_A_TIME)) this.stream.read(0);
+    if (room >= 0 || before + AT_A_TIME <= MOST_HELD) return true;
+    this.cut('flooded');
+    throw new Disconnected('flooded');
+  }
+
+  /** From now on the client is somebody who may send under TLS what he likes. */
+  loggedIn(): void {
+    this.inbound?.allow(Number.POSITIVE_INFINITY);
+    this.inbound = undefined;
   }
 
   /**

@@ -61,7 +61,10 @@ function readHeader(
       received = received.length > 0 ? Buffer.concat([received, chunk]) : chunk;
       try {
         const header = parseProxyHeader(received);
-        if (header === undefined) return;
+        if (header === undefined) {
+          stream.read(0); // Nothing is read ahead by itself.
+          return;
+        }
         over();
         // In the same turn, or an end that has come, too, would be told first.
         if (received.length > header.length) stream.unshift(received.subarray(header.length));

@@ -53,9 +53,18 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   permits: () => true,
 };
 
+/** How much of what a client sends is held by a stream, and not read yet. */
+export interface Inbound {
+  /** From now on at most so many octets; Infinity for whatever comes. */
+  allow(most: number): void;
+  /** Called once, when more than that is held: to end the connection. */
+  tooMuch: () => void;
+}
+
 /** A stream under TLS. */
 export interface Secured {
   readonly stream: Duplex;
+  readonly inbound: Inbound;
   /** `TLSv1.3` and the like. */
   readonly protocol: string;
 }

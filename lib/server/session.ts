@@ -326,6 +326,7 @@ class Session {
     this.leave = leave;
     this.account = account;
     this.stopLoginDeadline();
+    this.connection.loggedIn();
     this.opened = beginTransaction(maildrop, this.state);
     const { octets } = this.opened;
     const { messages } = maildrop;

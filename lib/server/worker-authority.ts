@@ -12,7 +12,7 @@ import type { Attempt, Throttle } from './throttle.js';
 import { type Answer, Channel, writeError } from './worker-channel.js';
 import { BadMessage, countOf, type Head, textOf } from './worker-frames.js';
 
-/** More than any worker has to say at once: an exchange of SASL is at most 16 KiB long. */
+/** More than any worker has to say at once: a line of SASL is at most 15 KiB long. */
 const MAX_MESSAGE = 64 * 1024;
 
 /** What the workers share. */

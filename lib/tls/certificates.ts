@@ -10,6 +10,7 @@ import type { Log } from '../log.js';
 import { Contexts } from './contexts.js';
 import { handshake } from './handshake.js';
 import { checkIdentity, type Identity } from './identity.js';
+import type { Inbound } from './inbound.js';
 import type { PemPair } from './pem-files.js';
 import { TICKET_KEY_LIFE, TicketKeys, type TicketSecret } from './ticket-keys.js';
 
@@ -29,6 +30,14 @@ export interface CertificatesOptions {
   readonly ticketSecret?: TicketSecret;
   /** In ms since 1970. */
   readonly clock?: () => number;
+}
+
+/** A stream under TLS. */
+export interface Secured {
+  readonly stream: Duplex;
+  readonly inbound: Inbound;
+  /** `TLSv1.3` and the like. */
+  readonly protocol: string;
 }
 
 export class Certificates {
@@ -63,12 +72,12 @@ export class Certificates {
   }
 
   /** A handshake on a stream, which is used for nothing else from then on. @throws HandshakeFailed */
-  async start(stream: Duplex, minVersion: SecureVersion): Promise<{ stream: Duplex; protocol: string }> {
+  async start(stream: Duplex, minVersion: SecureVersion): Promise<Secured> {
     this.#turnTicketKeys();
     const contexts = this.#contexts.get(minVersion);
     if (contexts === undefined) throw new Error(`no certificates were made ready for ${minVersion}`);
-    const socket = await handshake(stream, contexts, this.#options.handshakeTimeout);
-    return { stream: socket, protocol: socket.getProtocol() ?? '' };
+    const { socket, inbound } = await handshake(stream, contexts, this.#options.handshakeTimeout);
+    return { stream: socket, inbound, protocol: socket.getProtocol() ?? '' };
   }
 
   /**

@@ -9,13 +9,19 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket, type TLSSocketOptions } from 'node:tls';
 import { HandshakeFailed } from '../errors.js';
 import type { Contexts } from './contexts.js';
-import { limitHandshake } from './handshake-size.js';
+import { HeldByTls, type Inbound } from './inbound.js';
+
+/** What a handshake has made of a connection. */
+export interface Secure {
+  readonly socket: TLSSocket;
+  readonly inbound: Inbound;
+}
 
 /**
  * @param timeout in ms
  * @throws HandshakeFailed
  */
-export function handshake(stream: Duplex, contexts: Contexts, timeout: number): Promise<TLSSocket> {
+export function handshake(stream: Duplex, contexts: Contexts, timeout: number): Promise<Secure> {
   return new Promise((resolve, reject) => {
     // What OpenSSL would wait for has come already, or never will.
     if (stream.destroyed || stream.readableEnded) {
@@ -24,9 +30,9 @@ export function handshake(stream: Duplex, contexts: Contexts, timeout: number): 
       return;
     }
     // Any Duplex will do (the documentation says so, its types do not).
-    // As little read ahead as the stream below; the option is older than its type.
+    // Nothing is read ahead; the option is older than its type.
     const options: TLSSocketOptions & { highWaterMark: number } = {
-      highWaterMark: stream.readableHighWaterMark,
+      highWaterMark: 0,
       isServer: true,
       secureContext: contexts.default,
       SNICallback: (name, choose) => choose(null, contexts.forName(name)),
@@ -34,6 +40,7 @@ export function handshake(stream: Duplex, contexts: Contexts, timeout: number): 
       ALPNProtocols: ['pop3'],
     };
     const socket = new TLSSocket(stream as Socket, options);
+    const inbound = new HeldByTls(stream, socket);
     const fail = (reason: string) => {
       over();
       socket.destroy();
@@ -42,18 +49,16 @@ export function handshake(stream: Duplex, contexts: Contexts, timeout: number): 
     };
     const lost = () => fail('the connection was lost');
     const onError = (error: Error) => fail(reasonOf(error));
+    inbound.tooMuch = () => fail('too long');
     const timer = setTimeout(() => fail('timeout'), timeout);
-    const unlimited = limitHandshake(stream, () => fail('too long'));
-    const over = () => {
-      clearTimeout(timer);
-      unlimited();
-    };
+    const over = () => clearTimeout(timer);
     socket.on('error', onError).on('end', lost).on('close', lost);
     socket.once('secure', () => {
       over();
+      inbound.secured();
       // Not the one for errors: there is always somebody to hear them.
       socket.off('end', lost).off('close', lost);
-      resolve(socket);
+      resolve({ socket, inbound });
     });
   });
 }

@@ -121,7 +121,7 @@ describe('each mechanism', () => {
 });
 
 describe('lines of an exchange', () => {
-  test('may be 16 KiB; a longer one is discarded with one -ERR, and the next line is a command', async () => {
+  test('may be 15 KiB; a longer one is discarded with one -ERR, and the next line is a command', async () => {
     const whole = base64(`\0mrose\0${'x'.repeat((MAX_RESPONSE / 4 - 1) * 3 - 7)}`);
     for (const [line, reply] of [
       [whole, REFUSED],
