@@ -10,7 +10,8 @@
  */
 import { crc32 } from 'node:zlib';
 import { asBuffer, CR, findLf, LF } from './bytes.js';
-import { isFromLine, MAX_FROM_LINE } from './from-line.js';
+import { CutLine } from './cut-line.js';
+import { isFromLine } from './from-line.js';
 import { HeaderScan } from './header-scan.js';
 import type { Kernel } from './kernel/kernel.js';
 import { type Chunk, KERNEL_MIN, LineScan } from './line-scan.js';
@@ -32,9 +33,6 @@ type State = 'boundary' | 'header' | 'body';
 
 const NEWLINE = Buffer.of(LF);
 
-/** Longest line with its line end that can be a From_ line. */
-const MAX_HELD = MAX_FROM_LINE + 2;
-
 export class Scanner {
   readonly #index = new IndexBuilder();
   #state: State = 'boundary';
@@ -44,9 +42,8 @@ export class Scanner {
   #offset = 0;
   #last = LF;
   readonly #lines: LineScan;
-  /** The beginning of a line that may be a From_ line, cut by the end of a chunk. */
-  readonly #held = Buffer.alloc(MAX_HELD);
-  #heldLength = 0;
+  /** The line after an empty one, if the chunk before ended in it. */
+  readonly #cut = new CutLine();
 
   // The message at hand; #start is -1 before the first.
   #start = -1;
@@ -99,7 +96,7 @@ export class Scanner {
 
   /** Whole messages, as long as they are of the usual form; then one line after an empty line. */
   #scanBoundary(chunk: Chunk, at: number): number {
-    const usual = this.#heldLength === 0 && this.#start >= 0 && chunk.octets.length - at >= KERNEL_MIN;
+    const usual = this.#cut.isEmpty && this.#start >= 0 && chunk.octets.length - at >= KERNEL_MIN;
     return this.#scanLine(
       chunk,
       usual && chunk.address >= 0 ? this.#scanMessages(this.kernel!, chunk, at) : at,
@@ -128,24 +125,23 @@ export class Scanner {
 
   /** One line after an empty line. */
   #scanLine(chunk: Chunk, at: number): number {
-    const { octets } = chunk;
+    const { octets, address } = chunk;
     const lf = findLf(octets, at);
-    if (this.#heldLength === 0 && lf >= 0) {
-      this.#endLine(octets, at, lf, chunk.address);
+    if (this.#cut.isEmpty && lf >= 0) {
+      this.#endLine(octets, at, lf, address);
       return lf + 1;
     }
-    const stop = Math.min(lf < 0 ? octets.length : lf + 1, at + MAX_HELD - this.#heldLength);
-    this.#heldLength += octets.copy(this.#held, this.#heldLength, at, stop);
-    if (lf >= 0 && stop === lf + 1) {
-      const length = this.#heldLength;
-      this.#heldLength = 0;
-      this.#endLine(this.#held, 0, length - 1, -1);
-    } else if (this.#heldLength === MAX_HELD) {
-      this.#heldLength = 0;
-      if (this.#start < 0) throw new NotMbox(this.#lines.line);
-      this.#state = 'body';
-    }
+    const stop = this.#cut.add(octets, at, lf);
+    const line = this.#cut.take();
+    if (line === 'no From_ line') this.#passLine();
+    else if (line !== undefined) this.#endLine(line, 0, line.length - 1, -1);
     return stop;
+  }
+
+  /** The line at hand is none that ends a message. */
+  #passLine(): void {
+    if (this.#start < 0) throw new NotMbox(this.#lines.line);
+    this.#state = 'body';
   }
 
   /** Decides about a complete line after an empty line: From_ line, empty line or body. */
@@ -158,10 +154,7 @@ export class Scanner {
     } else if (isFromLine(octets, start, lf)) {
       if (this.#start >= 0) this.#close(lines.line, true);
       this.#open(next, this.#crc(octets, start, lf + 1 - Math.max(0, next - this.#size), address));
-    } else {
-      if (this.#start < 0) throw new NotMbox(lines.line);
-      this.#state = 'body';
-    }
+    } else this.#passLine();
     if (bare) lines.bare++;
     lines.line = next;
   }
