@@ -61,6 +61,8 @@ export interface Settings {
   readonly handshakeTimeout: number;
   /** Processes that serve clients. */
   readonly workers: number;
+  /** How long one of them may be silent, in ms. */
+  readonly workerTimeout: number;
   readonly spool: string;
   /** Undefined when `auth` does not ask for it. */
   readonly users: string | undefined;
@@ -150,6 +152,11 @@ export const OPTIONS = {
     type: 'string',
     describe: 'processes that serve clients; auto for one a processor',
     default: '1',
+  },
+  'worker-timeout': {
+    type: 'string',
+    describe: 'seconds after which one of them that does not answer is killed',
+    default: '60',
   },
   'handshake-timeout': {
     type: 'string',
@@ -343,6 +350,7 @@ export function settingsFrom(raw: RawOptions): Settings {
   return {
     ...tlsSettings(raw),
     workers: workers(raw),
+    workerTimeout: seconds(raw, 'worker-timeout', 1),
     spool: required(raw, 'spool'),
     ...backends(raw),
     minUid: count(raw, 'min-uid'),

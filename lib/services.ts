@@ -26,6 +26,7 @@ export type SessionConfig = Omit<
   | 'tlsMin'
   | 'handshakeTimeout'
   | 'workers'
+  | 'workerTimeout'
   | 'users'
   | 'auth'
   | 'minUid'

@@ -1,10 +1,11 @@
 /**
  * Several processes that serve as one (`--workers`). The supervisor opens the listening sockets and gives up
  * root; its workers accept on them and ask it for what they share (worker-authority.ts). One that crashes is
- * replaced, later each time it happens soon again, and costs the others nothing.
+ * replaced, later each time it happens soon again, and costs the others nothing; one that does not answer any more
+ * is killed: what it was writing is in its journal, and who waits for it would wait for ever.
  *
  * Invariants: the supervisor accepts no connection and parses nothing that a client sends; a worker never has
- * been root; none outlives the supervisor but to finish what it has begun.
+ * been root; none outlives the supervisor but to finish what it has begun, and none that answers is killed.
  */
 import { serialize } from 'node:v8';
 import type { Settings } from '../config.js';
@@ -18,6 +19,7 @@ import { ListeningSockets } from '../server/listening-sockets.js';
 import { WorkerAuthority } from '../server/worker-authority.js';
 import type { Services } from '../services.js';
 import { packageFile } from './package.js';
+import { Pulse } from './pulse.js';
 import type { ServerTls } from './tls.js';
 import type { WorkerStart } from './worker-start.js';
 
@@ -47,6 +49,7 @@ interface Worker {
   readonly process: WorkerProcess;
   readonly authority: WorkerAuthority;
   readonly began: number;
+  readonly pulse: Pulse;
 }
 
 export class Supervisor {
@@ -131,6 +134,7 @@ export class Supervisor {
       heard: name => {
         if (name === 'ready') isReady();
         if (name === 'disk-failed') onDiskFailure();
+        if (name === 'alive') pulse.heard();
       },
       closed: reason => {
         // Usually it is gone already. If it talks nonsense, nobody knows what it is.
@@ -138,7 +142,15 @@ export class Supervisor {
         process.kill();
       },
     });
-    const worker = { process, authority, began: performance.now() };
+    const { workerTimeout } = this.options.settings;
+    const ask = () => authority.channel.tell('alive?');
+    const pulse = new Pulse(workerTimeout, ask, () => {
+      const { connections } = authority;
+      const reason = `no answer for ${workerTimeout / 1000} s`;
+      log.write('error', '-', 'worker-hung', { worker: process.pid, reason, connections });
+      process.kill();
+    });
+    const worker = { process, authority, pulse, began: performance.now() };
     this.#workers.add(worker);
     authority.channel.tell('start', {}, serialize(this.#startOf()));
     const gone = process.gone.then(why => {
@@ -166,15 +178,21 @@ export class Supervisor {
     const { connections } = worker.authority;
     worker.authority.channel.close('the worker is gone');
     worker.authority.release();
+    worker.pulse.stop();
     this.#workers.delete(worker);
+    const fields = { worker: worker.process.pid, reason: why, connections };
     if (this.#stopping) {
+      // One that is done closes its pipe, and is killed for that.
+      if (worker.pulse.silent || !/^(?:SIGKILL|exit code 0)$/.test(why)) {
+        this.options.log.write('error', '-', 'worker-lost', fields);
+        this.options.onLost();
+      }
       if (this.#workers.size === 0) this.#allGone();
       return;
     }
     this.#failures = performance.now() - worker.began < LIVED ? this.#failures + 1 : 1;
     const delay = Math.min(DELAY.most, DELAY.least * 2 ** (this.#failures - 1));
-    const fields = { worker: worker.process.pid, reason: why, connections, again: delay / 1000 };
-    this.options.log.write('error', '-', 'worker-lost', fields);
+    this.options.log.write('error', '-', 'worker-lost', { ...fields, again: delay / 1000 });
     this.#idle.look();
     this.options.onLost();
     const timer = setTimeout(() => {

@@ -83,6 +83,9 @@ class Worker {
         return;
       case 'cut':
         this.#server?.cut();
+        return;
+      case 'alive?':
+        this.#channel.tell('alive');
     }
   }
 

@@ -8,49 +8,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { message, messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
-import type { Running } from '../support/program.js';
 import { passwordOf } from '../support/real-server.js';
-import { type ServePlaces, servePlaces, serving } from '../support/serving.js';
+import { servePlaces } from '../support/serving.js';
 import { filesOf, shownBy, tlsConnect } from '../support/tls/certificates.js';
-import { withStopped, workersOf } from '../support/workers.js';
-
-interface Pair {
-  readonly server: Running;
-  readonly port: number;
-  /** Two processes: connections of the first, and of the second. */
-  readonly workers: readonly [Worker, Worker];
-}
-
-interface Worker {
-  readonly pid: number;
-  /** Runs while this one alone accepts. */
-  alone<T>(run: () => Promise<T>): Promise<T>;
-  /** A connection that this one has accepted, and what it was told first. */
-  connect(from?: string): Promise<{ first: string; client: Pop3Client }>;
-  greeted(): Promise<Pop3Client>;
-  loggedIn(user: string): Promise<Pop3Client>;
-}
-
-async function pair(places: ServePlaces, flags: readonly string[] = []): Promise<Pair> {
-  const { server, port } = await serving(places, ['--workers', '2', ...flags]);
-  const [first, second] = (await workersOf(server, 2)) as [number, number];
-  return { server, port, workers: [one(port, first, second), one(port, second, first)] };
-}
-
-function one(port: number, pid: number, other: number): Worker {
-  const alone: Worker['alone'] = run => withStopped([other], run);
-  return {
-    pid,
-    alone,
-    connect: (localAddress = '127.0.0.1') =>
-      alone(async () => {
-        const client = await Pop3Client.connect(port, { localAddress });
-        return { first: await client.line(), client };
-      }),
-    greeted: () => alone(() => Pop3Client.greeted(port)),
-    loggedIn: user => alone(() => Pop3Client.loggedIn(port, user, passwordOf(user))),
-  };
-}
+import { one, pair, type Worker, withStopped, workersOf } from '../support/workers.js';
 
 const PATIENCE = { timeout: 10_000, interval: 20 };
 const GREETING = /^\+OK /;

@@ -85,6 +85,7 @@ test.each<[Record<string, unknown>, string]>([
   [{ 'idle-timeout': '599.999' }, '--idle-timeout 599.999: not a number of seconds of at least 600'],
   [{ 'login-timeout': '0' }, '--login-timeout 0'],
   [{ 'deny-users': 'alice,bob.lock' }, '--deny-users bob.lock: not a user name'],
+  [{ 'worker-timeout': '0.9' }, '--worker-timeout 0.9: not a number of seconds of at least 1'],
   [{ 'failure-delay': '1m' }, '--failure-delay 1m'],
   [{ 'max-connections': '0' }, '--max-connections 0'],
   [{ 'max-connections-per-address': '1.5' }, '--max-connections-per-address 1.5'],
