@@ -9,12 +9,20 @@
  * other. When a lock is stale: `stale-dotlock.ts`.
  */
 import * as fs from 'node:fs';
-import { hostname } from 'node:os';
-import { basename, dirname, join } from 'node:path';
 import lockfile from 'proper-lockfile';
 import { errnoOf } from '../errors.js';
 import type { Host } from '../host/host.js';
-import { isNoRoom } from './io.js';
+import {
+  dropLockFile,
+  keepSpare,
+  type LockFile,
+  lockGone,
+  lockTaken,
+  makeLockFile,
+  takeSpare,
+  temporaryName,
+  wantsSpare,
+} from './lock-file.js';
 import { inspectDotlock, type LockSighting, sameSighting } from './stale-dotlock.js';
 
 // A write past the limit on the size of files must fail with EFBIG. Node.js ignores the signal that comes
@@ -25,9 +33,6 @@ process.on('SIGXFSZ', () => {});
 export const STALE_AFTER = 300_000;
 /** How often our own lock is touched. maildrop(1) breaks one left alone for 60 s. Milliseconds. */
 const REFRESH_EVERY = 10_000;
-
-/** Names of temporary files must not repeat within the process. */
-let serial = 0;
 
 type Callback<T = void> = (error: NodeJS.ErrnoException | null, value?: T) => void;
 
@@ -55,7 +60,7 @@ export class Dotlock {
    * The lock file we made, while we hold it. It is kept open: were it closed, its inode number could be
    * given to the lock of a program that has taken ours for stale, and we would take that for our own.
    */
-  #own: { dev: bigint; ino: bigint; fd: number } | undefined;
+  #own: { dev: bigint; ino: bigint; file: LockFile } | undefined;
   /** Whether it was made just now: what is asked then is answered in the same turn, as it was made. */
   #fresh = false;
   /** The last lock of somebody else that we looked at. */
@@ -121,9 +126,13 @@ export class Dotlock {
   }
 
   #disown(): void {
-    const own = this.#own;
+    if (this.#own !== undefined) fs.closeSync(this.#notOwn(this.#own).fd);
+  }
+
+  #notOwn({ file }: { readonly file: LockFile }): LockFile {
     this.#own = undefined;
-    if (own !== undefined) fs.closeSync(own.fd);
+    lockGone();
+    return file;
   }
 
   /** The four calls proper-lockfile makes, in terms of a lock *file*. */
@@ -151,51 +160,60 @@ export class Dotlock {
     );
   }
 
-  /** A name beside the lock that nobody else uses. */
-  #temporaryName(): string {
-    const { mailboxPath } = this.options;
-    const host = hostname().replace(/[^A-Za-z0-9.-]/g, '_');
-    return join(dirname(mailboxPath), `.${basename(mailboxPath)}.lock.${host}.${process.pid}.${++serial}`);
-  }
-
   /**
    * Makes the lock: EEXIST when there is one. In one go, since the group that may write the spool is ours
    * for a moment only (`asSpoolGroup`), and that on this thread: a few system calls of microseconds.
    */
   #create(): void {
-    const { path: temporary, fd } = this.#createTemporary();
+    const spare = takeSpare(this.options.mailboxPath);
+    if (spare !== undefined && this.#createFrom(spare)) return;
+    const file = makeLockFile(this.options.mailboxPath);
     try {
-      try {
-        fs.fchmodSync(fd, 0o644); // Whatever our umask: others must be able to read the pid.
-        sign(fd);
-        // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
-        const failure = failureOf(() => fs.linkSync(temporary, this.path));
-        const made = fs.fstatSync(fd, { bigint: true });
-        this.#skew = Date.now() - Number(made.mtimeMs);
-        if (made.nlink !== 2n) throw failure ?? taken('link(2) had no effect');
-        this.#own = { dev: made.dev, ino: made.ino, fd };
-        this.#fresh = true;
-      } finally {
-        fs.unlinkSync(temporary);
-      }
-      if (!this.isOurs()) throw taken('the dotlock was replaced as it was made');
+      this.#place(file);
     } catch (error) {
-      if (this.isOurs()) fs.unlinkSync(this.path);
-      this.#own = undefined;
-      fs.closeSync(fd);
+      dropLockFile(file);
       throw error;
     }
   }
 
-  #createTemporary(): { path: string; fd: number } {
-    for (;;) {
-      const path = this.#temporaryName();
-      try {
-        return { path, fd: fs.openSync(path, 'wx', 0o644) };
-      } catch (error) {
-        // Left behind by a process that had our pid before.
-        if (errnoOf(error) !== 'EEXIST') throw error;
-      }
+  /** @returns false when the spare is no good any more @throws EEXIST when there is a lock */
+  #createFrom(spare: LockFile): boolean {
+    try {
+      // Before anybody can take it for a stale lock.
+      const now = new Date();
+      fs.futimesSync(spare.fd, now, now);
+      if (fs.fstatSync(spare.fd).nlink !== 1) throw new Error('somebody has removed it, or linked to it');
+      this.#place(spare);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST' && fs.fstatSync(spare.fd).nlink === 1) keepSpare(spare);
+      else dropLockFile(spare);
+      if (errnoOf(error) === 'EEXIST') throw error;
+      return false;
+    }
+  }
+
+  /** Gives a file of ours the name of the lock instead of its own. */
+  #place(file: LockFile): void {
+    // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
+    const failure = failureOf(() => fs.linkSync(file.path, this.path));
+    const made = fs.fstatSync(file.fd, { bigint: true });
+    this.#skew = Date.now() - Number(made.mtimeMs);
+    this.#own = { dev: made.dev, ino: made.ino, file };
+    lockTaken();
+    if (made.nlink !== 2n) {
+      if (failure === undefined && this.isOurs()) fs.unlinkSync(this.path);
+      this.#notOwn(this.#own);
+      throw failure ?? taken('link(2) had no effect, or somebody else has linked to it');
+    }
+    this.#fresh = true;
+    try {
+      fs.unlinkSync(file.path);
+      if (!this.isOurs()) throw taken('the dotlock was replaced as it was made');
+    } catch (error) {
+      if (this.isOurs()) fs.unlinkSync(this.path);
+      this.#notOwn(this.#own);
+      throw error;
     }
   }
 
@@ -222,14 +240,32 @@ export class Dotlock {
 
   /** rmdir as proper-lockfile wants it: releases our lock, or breaks the stale one just looked at. */
   async #remove(): Promise<void> {
-    if (this.#own !== undefined) this.#removeOwn();
+    if (this.#own !== undefined) this.#removeOwn(wantsSpare());
     else await this.#breakStale();
   }
 
-  #removeOwn(): void {
+  /** @param keep whether the file may be used again */
+  #removeOwn(keep = false): void {
     this.#privileged(() => {
-      if (this.isOurs()) fs.unlinkSync(this.path);
+      if (!this.isOurs()) return;
+      if (!keep || !this.#keepFile()) fs.unlinkSync(this.path);
     });
+  }
+
+  /** Takes the name of the lock away from our file. @returns false when it has it still */
+  #keepFile(): boolean {
+    const own = this.#own;
+    if (own === undefined || !own.file.signed) return false;
+    const aside = temporaryName(this.options.mailboxPath);
+    if (failureOf(() => fs.renameSync(this.path, aside)) !== undefined) return false;
+    const moved = fs.lstatSync(aside, { bigint: true });
+    if (moved.dev === own.dev && moved.ino === own.ino) keepSpare({ ...this.#notOwn(own), path: aside });
+    else {
+      // Another program's, which has broken ours just now: it gets it back, unless there is a newer one by now.
+      failureOf(() => fs.linkSync(aside, this.path));
+      fs.unlinkSync(aside);
+    }
+    return true;
   }
 
   /**
@@ -253,7 +289,7 @@ export class Dotlock {
   }
 
   #removeStale(judged: LockSighting): void {
-    const aside = this.#temporaryName();
+    const aside = temporaryName(this.options.mailboxPath);
     const failure = failureOf(() => fs.renameSync(this.path, aside));
     // A sticky spool: only its owner may remove it.
     if (failure !== undefined) throw busy('the stale lock cannot be removed', failure);
@@ -294,16 +330,4 @@ function taken(message: string): Error {
 
 function busy(message: string, cause?: unknown): Error {
   return Object.assign(new Error(message, { cause }), { code: 'EBUSY' });
-}
-
-/**
- * Says whose lock it is. On a full disk it does not, and is a lock all the same, stale only when old: else
- * nobody could log in to delete what fills the disk.
- */
-function sign(fd: number): void {
-  try {
-    fs.writeSync(fd, `${process.pid}:${hostname()}\n`);
-  } catch (error) {
-    if (!isNoRoom(error)) throw error;
-  }
 }

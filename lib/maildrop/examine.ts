@@ -16,6 +16,7 @@ import { NotMbox } from '../mbox/scanner.js';
 import { STALE_AFTER } from './dotlock.js';
 import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
+import { makerOf } from './lock-file.js';
 import { changeBetween, MailboxFile } from './mailbox-file.js';
 import { PlanJournal } from './plan-journal.js';
 import { sessionLockPlaces } from './session-lock.js';
@@ -46,7 +47,7 @@ export async function examine(subject: Examined): Promise<Finding[]> {
   return [
     ...(await examineFile(subject, path)),
     ...(await examineDotlock(subject, path)),
-    ...(await examineLeftovers(path)),
+    ...(await examineLeftovers(subject, path)),
     ...(await examineKernelLocks(subject, path)),
     ...(await examineSession(subject, path)),
     ...(await examineJournals(subject)),
@@ -179,10 +180,15 @@ function age(since: Date): string {
 }
 
 /** Lock files that were made and never got their name, because their maker was killed. */
-async function examineLeftovers(mailbox: string): Promise<Finding[]> {
+async function examineLeftovers({ host }: Examined, mailbox: string): Promise<Finding[]> {
   const prefix = `.${basename(mailbox)}.lock.`;
   const names = (await list(dirname(mailbox))).filter(name => name.startsWith(prefix));
-  return names.map(name => {
+  // That of a server that runs is about to be a lock again.
+  const left = names.filter(name => {
+    const pid = makerOf(name, mailbox);
+    return pid === undefined || !host.processExists(pid);
+  });
+  return left.map(name => {
     const path = join(dirname(mailbox), name);
     return {
       what: `${path}: left by a process that was killed while it made a lock`,

@@ -1,0 +1,115 @@
+// Lock files that are used again by the next lock of the process: as good as new ones, and gone when no lock is held.
+import { linkSync, lstatSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, expect, test } from 'vitest';
+import { loadHost } from '../../lib/host/load.js';
+import { Dotlock } from '../../lib/maildrop/dotlock.js';
+import { makerOf } from '../../lib/maildrop/lock-file.js';
+import { scratchDir } from '../support/mailbox.js';
+
+const USERS = ['alice', 'bob', 'carol', 'dave'] as const;
+type User = (typeof USERS)[number];
+
+let dir: string;
+let lost: string[];
+beforeEach(() => {
+  dir = scratchDir();
+  lost = [];
+  for (const user of USERS) writeFileSync(join(dir, user), '');
+});
+
+const lockOf = (user: User) => join(dir, `${user}.lock`);
+const inodeOf = (user: User) => lstatSync(lockOf(user), { bigint: true }).ino;
+const spares = () => readdirSync(dir).filter(name => name.startsWith('.'));
+
+async function dotlock(user: User): Promise<Dotlock> {
+  const { host } = await loadHost();
+  return new Dotlock({
+    mailboxPath: join(dir, user),
+    mailboxFd: undefined,
+    host,
+    onLost: reason => lost.push(reason.message),
+  });
+}
+
+async function locked(user: User): Promise<Dotlock> {
+  const lock = await dotlock(user);
+  expect(await lock.tryLock()).toBe(true);
+  return lock;
+}
+
+/** With one lock that is held all the time, the file of another that was given back. */
+async function withSpare(): Promise<{ held: Dotlock; ino: bigint; spare: string }> {
+  const held = await locked('alice');
+  const given = await locked('bob');
+  const ino = inodeOf('bob');
+  await given.unlock();
+  expect(readdirSync(dir).includes('bob.lock')).toBe(false);
+  const [name] = spares();
+  expect(makerOf(name!, join(dir, 'bob'))).toBe(process.pid);
+  return { held, ino, spare: join(dir, name!) };
+}
+
+test('a lock is made of the file of one that was given back, and looks as new', async () => {
+  const { held, ino, spare } = await withSpare();
+  utimesSync(spare, 1000, 1000); // It may lie there for long.
+  const next = await locked('carol');
+  expect(inodeOf('carol')).toBe(ino);
+  expect(spares()).toEqual([]);
+  const stat = lstatSync(lockOf('carol'));
+  expect([stat.mode & 0o777, stat.nlink]).toEqual([0o644, 1]);
+  expect(Math.abs(stat.mtimeMs - Date.now())).toBeLessThan(60_000);
+  expect(readFileSync(lockOf('carol'), 'utf8')).toBe(`${process.pid}:${hostname()}\n`);
+  expect(await (await dotlock('carol')).tryLock()).toBe(false);
+  await next.unlock();
+  await held.unlock();
+  expect(readdirSync(dir).sort()).toEqual([...USERS]);
+  expect(lost).toEqual([]);
+});
+
+test('the last lock takes all spares along, and by itself leaves none', async () => {
+  const locks = await Promise.all(USERS.map(user => locked(user)));
+  for (const lock of locks.slice(1)) await lock.unlock();
+  // Of three, the last was given back beside one that is held.
+  expect(spares()).toHaveLength(3);
+  await locks[0]!.unlock();
+  expect(readdirSync(dir).sort()).toEqual([...USERS]);
+});
+
+test("somebody else's lock is in the way of a spare as of any other file, which is kept", async () => {
+  const { held } = await withSpare();
+  writeFileSync(lockOf('carol'), '1:elsewhere\n');
+  expect(await (await dotlock('carol')).tryLock()).toBe(false);
+  expect(readFileSync(lockOf('carol'), 'utf8')).toBe('1:elsewhere\n');
+  expect(spares()).toHaveLength(1);
+  rmSync(lockOf('carol'));
+  await (await locked('carol')).unlock();
+  await held.unlock();
+  expect(readdirSync(dir).sort()).toEqual([...USERS]);
+});
+
+test.each([
+  ['has removed', (spare: string) => rmSync(spare)],
+  ['has linked to', (spare: string) => linkSync(spare, join(dir, 'another'))],
+])('a spare that somebody %s becomes no lock', async (_, meddle) => {
+  const { held, spare } = await withSpare();
+  meddle(spare);
+  const next = await locked('carol');
+  expect(lstatSync(lockOf('carol')).nlink).toBe(1);
+  expect(spares()).toEqual([]);
+  await next.unlock();
+  await held.unlock();
+  expect(readdirSync(dir).filter(name => name.includes('lock'))).toEqual([]);
+});
+
+test('that of a lock which another program has broken is not used again, nor is its lock removed', async () => {
+  const held = await locked('alice');
+  const broken = await locked('bob');
+  rmSync(lockOf('bob'));
+  writeFileSync(lockOf('bob'), '1:elsewhere\n');
+  await broken.unlock();
+  expect(readFileSync(lockOf('bob'), 'utf8')).toBe('1:elsewhere\n');
+  expect(spares()).toEqual([]);
+  await held.unlock();
+});
