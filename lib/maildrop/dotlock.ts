@@ -198,7 +198,8 @@ export class Dotlock {
     // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
     const failure = failureOf(() => fs.linkSync(file.path, this.path));
     const made = fs.fstatSync(file.fd, { bigint: true });
-    this.#skew = Date.now() - Number(made.mtimeMs);
+    // A change time nobody can set: that of a spare was its modification time, by our own clock.
+    this.#skew = Date.now() - Number(made.ctimeMs);
     this.#own = { dev: made.dev, ino: made.ino, file };
     lockTaken();
     if (made.nlink !== 2n) {

@@ -1,8 +1,18 @@
 // Lock files that are used again by the next lock of the process: as good as new ones, and gone when no lock is held.
-import { linkSync, lstatSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { loadHost } from '../../lib/host/load.js';
 import { Dotlock } from '../../lib/maildrop/dotlock.js';
 import { makerOf } from '../../lib/maildrop/lock-file.js';
@@ -23,11 +33,11 @@ const lockOf = (user: User) => join(dir, `${user}.lock`);
 const inodeOf = (user: User) => lstatSync(lockOf(user), { bigint: true }).ino;
 const spares = () => readdirSync(dir).filter(name => name.startsWith('.'));
 
-async function dotlock(user: User): Promise<Dotlock> {
+async function dotlock(user: User, mailboxFd?: number): Promise<Dotlock> {
   const { host } = await loadHost();
   return new Dotlock({
     mailboxPath: join(dir, user),
-    mailboxFd: undefined,
+    mailboxFd,
     host,
     onLost: reason => lost.push(reason.message),
   });
@@ -111,5 +121,23 @@ test('that of a lock which another program has broken is not used again, nor is 
   await broken.unlock();
   expect(readFileSync(lockOf('bob'), 'utf8')).toBe('1:elsewhere\n');
   expect(spares()).toEqual([]);
+  await held.unlock();
+});
+
+test('where the file system has another clock (NFS), a lock of another host is not older for a spare', async () => {
+  const { held } = await withSpare();
+  writeFileSync(lockOf('carol'), '4711:elsewhere.example.com\n');
+  // Ten minutes ahead of it: twice what makes a lock stale.
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 600_000 });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const fd = openSync(join(dir, 'carol'), 'r+');
+  try {
+    expect(await (await dotlock('carol', fd)).tryLock()).toBe(false);
+  } finally {
+    closeSync(fd);
+  }
+  expect(readFileSync(lockOf('carol'), 'utf8')).toBe('4711:elsewhere.example.com\n');
   await held.unlock();
 });
