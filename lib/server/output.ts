@@ -71,6 +71,11 @@ export class Output {
     return this.message;
   }
 
+  /** Octets that are put together, and not sent. */
+  get held(): number {
+    return this.used;
+  }
+
   /** Octets that can be added before something must be sent. */
   get room(): number {
     return CAPACITY - this.used;

@@ -44,6 +44,9 @@ const SILENT: ReadonlySet<Reason> = new Set([
   'tls-failed',
 ]);
 
+/** Octets of replies put together at most before the login, and one reply: a stranger may never read them. */
+const REPLIES_BEFORE_LOGIN = 4096;
+
 /** What a transport may add. */
 export interface ServeOptions {
   /** Shutdown: no further command is run; a reply that is being sent, and UPDATE, finish. */
@@ -199,6 +202,7 @@ class Session {
         await this.output.flush();
         return this.reason ?? (reply ? 'quit' : 'flooded');
       }
+      if (!this.opened && this.output.held >= REPLIES_BEFORE_LOGIN) await this.output.flush();
     }
   }
 

@@ -184,6 +184,18 @@ test('before login, by a line of SASL and what follows it', async () => {
   expect(server.logged.at(-1)).toMatch(/ no-login reason=flooded( |$)/);
 });
 
+test('before login, of replies that nobody reads, a few', async () => {
+  const server = await startReal(makePlaces(), usersNamed('alice'));
+  const accepted = nextAccepted();
+  const client = await Pop3Client.connect(server.port, { reading: false });
+  const socket = await accepted;
+  client.send(FLOOD);
+  await taken(socket);
+  // So many that the kernel takes no more.
+  expect(socket.writableLength).toBeGreaterThan(0);
+  expect(socket.writableLength).toBeLessThanOrEqual(BOUND / 2);
+});
+
 test('after login, while nobody reads the replies', async () => {
   const mail = `From a@example.com Mon Jan  5 10:00:00 2026\n\n${`${'x'.repeat(76)}\n`.repeat(150_000)}\n`;
   const server = await startReal(makePlaces({ alice: mail }), usersNamed('alice'));
