@@ -15,6 +15,9 @@ import { findPeers, OURS, RAISE_LIMIT, startOurs, startPeer } from '../servers.m
 import { PASSWORD } from '../site.mjs';
 
 const SETTLED_MS = 1500;
+/** So many log in without a pause, in which they go to rest. */
+const AT_A_TIME = 1000;
+const REST_MS = 1100;
 const KiB_PER_MiB = 1024;
 /** How many sessions peers are asked to have: processes each. */
 const PEERS_MOST = 100;
@@ -67,10 +70,14 @@ async function hold(bench, server, rows) {
   try {
     let [held, alone] = [0, 0];
     for (const { count, pss, rss, each } of rows) {
-      const holder = new Conversation(bench.tools.load, 'idle', server.port, PASSWORD, held, count - held);
-      holders.push(holder);
-      await holder.next();
-      held = count;
+      while (held < count) {
+        if (held > 0) await pause(REST_MS);
+        const more = Math.min(AT_A_TIME, count - held);
+        const holder = new Conversation(bench.tools.load, 'idle', server.port, PASSWORD, held, more);
+        holders.push(holder);
+        await holder.next();
+        held += more;
+      }
       await pause(bench.smoke ? 200 : SETTLED_MS);
       const used = memoryOf(server.pid);
       pss.add(server.name, used.pss / KiB_PER_MiB);
