@@ -1,9 +1,8 @@
 /**
  * Reads a mailbox file through, in one pass of bounded memory, to index it. What is in the page cache is copied by
  * this thread, straight to where the kernels look at it: no other could begin before that one was awake. What is not
- * comes by way of libuv's pool. Either way others have their turn every millisecond.
+ * comes by way of libuv's pool. Either way others have their turn every millisecond, however many scans there are.
  */
-import { setImmediate as othersTurn } from 'node:timers/promises';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { Scanner } from '../mbox/scanner.js';
@@ -15,8 +14,23 @@ export const SCAN_CHUNK = 512 * 1024;
 /** Messages gone through before looking at the time, or empty lines in them. */
 const PIECE = 1000;
 
-/** How long to go through octets before others have a turn, milliseconds: some will be scanning, too. */
+/** How long to go through octets before others have a turn, milliseconds. */
 const TURN = 1;
+
+/** Scans whose turn it is not, in order. */
+const waiting: (() => void)[] = [];
+
+/** Others' turn. In each turn of the event loop one scan goes on: who waits for a reply waits for one, not for all. */
+function othersTurn(): Promise<void> {
+  return new Promise(resolve => {
+    if (waiting.push(resolve) === 1) setImmediate(letOneGoOn);
+  });
+}
+
+function letOneGoOn(): void {
+  waiting.shift()?.();
+  if (waiting.length > 0) setImmediate(letOneGoOn);
+}
 
 export interface ScanOptions {
   /** Where to begin; offsets in the index are from there. Default: at the start. */

@@ -157,6 +157,38 @@ test('others have their turn in the middle of what is in the page cache', async 
   expect(turns).toBeGreaterThanOrEqual(4);
 });
 
+test('of many scans, one goes on in each turn of the event loop', async () => {
+  const now = vi.spyOn(performance, 'now');
+  onTestFinished(() => now.mockRestore());
+  let clock = 0;
+  now.mockImplementation(() => {
+    clock += 1000;
+    return clock;
+  });
+  let steps = 0;
+  const readCached: SpoolIo['readCached'] = (fd, into, position) =>
+    readSync(fd, into, 0, into.length, position);
+  const content = mail(2 * SCAN_CHUNK, 2);
+  const files = await Promise.all(
+    Array.from({ length: 10 }, () => opened(content, { ...nodeIo, readCached }, kernel)),
+  );
+  const perTurn: number[] = [];
+  let over = false;
+  const alsoTo = { push: () => void steps++ };
+  const scans = Promise.all(files.map(file => file.scan({ size: content.length, alsoTo })));
+  steps = 0; // Each has begun at once.
+  const other = () => {
+    perTurn.push(steps);
+    steps = 0;
+    if (!over) setImmediate(other);
+  };
+  setImmediate(other);
+  await scans;
+  over = true;
+  expect(perTurn.length).toBeGreaterThan(10);
+  expect(Math.max(...perTurn)).toBe(1);
+});
+
 test('a refused file gives its memory back', async () => {
   const free = freeSlots();
   const file = await opened(Buffer.alloc(3 * SCAN_CHUNK, 'no mailbox\n'), nodeIo, kernel);
