@@ -42,7 +42,12 @@ export class OutputPlaces {
 
   /** @returns `CAPACITY` octets, the caller's until `giveBack` */
   take(): Buffer {
-    return this.pool?.take() ?? this.spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
+    return this.pool?.take() ?? this.takeOwn();
+  }
+
+  /** The same, not of the pool: what is only text, which strangers can have us hold, takes nothing from messages. */
+  takeOwn(): Buffer {
+    return this.spare.pop() ?? Buffer.allocUnsafeSlow(CAPACITY);
   }
 
   /** Nothing may refer to it any more. */
@@ -124,7 +129,7 @@ export class Output {
 
   private add(text: string): void {
     if (text.length > CAPACITY) throw new RangeError(`${text.length} octets of text at once`);
-    this.buffer ??= this.places.take();
+    this.buffer ??= this.places.takeOwn();
     this.used += this.buffer.write(text, this.used, 'latin1');
   }
 }

@@ -148,6 +148,9 @@ test('nor does a reply that is never sent', () => {
   const before = free(kernel.memory.places);
   const output = new Output({ write: async () => {} }, places);
   output.text('+OK\r\n');
+  expect(free(kernel.memory.places)).toBe(before);
+  output.discard();
+  output.place();
   expect(free(kernel.memory.places)).toBe(before - 1);
   output.discard();
   output.discard();
