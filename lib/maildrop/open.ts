@@ -149,6 +149,7 @@ export class Spool {
       await this.#finishInterrupted(account, access, journals);
       if (access === undefined) {
         await resolveSpool(settings.spool);
+        holder.descriptors?.rest(); // For good: a mailbox file that comes later is for the next session.
         return new EmptyMaildrop(release);
       }
       const snapshot = await takeSnapshot(access, cache);

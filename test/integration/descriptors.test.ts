@@ -7,6 +7,7 @@ import {
   readdirSync,
   readlinkSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -117,6 +118,25 @@ test('ulimit -n 256: idle sessions do without, and each reads and deletes afterw
   expect(places.content('user48')).toBe([...mail.slice(1), mail[0]].join(''));
   expect(places.content('user49')).toBe(mail.join(''));
   expect(server.stderr()).not.toMatch(/EMFILE|internal-error|close-failed/);
+});
+
+test('ulimit -n 256: who has no mailbox file needs no descriptor for one', async () => {
+  const users = Array.from({ length: 60 }, (_, i) => `user${i}`);
+  const places = servePlaces(Object.fromEntries(users.map(user => [user, ''])));
+  for (const user of users) rmSync(places.mailbox(user));
+  const { port } = await serving(
+    places,
+    ['--max-connections', '500', '--max-connections-per-address', '500'],
+    {
+      wrapper: ['sh', '-c', 'ulimit -n 256; exec "$0" "$@"'],
+    },
+  );
+  for (const round of ['first', 'second']) {
+    const sessions: Pop3Client[] = [];
+    for (const user of users) sessions.push(await Pop3Client.loggedIn(port, user, passwordOf(user)));
+    for (const session of sessions) expect(await session.ask('STAT'), round).toBe('+OK 0 0');
+    for (const session of sessions) await session.ok('QUIT');
+  }
 });
 
 function linkOf(path: string): string {
