@@ -12,6 +12,7 @@ import { LIMIT } from '../../lib/tls/inbound.js';
 import { MemoryWorld } from '../support/memory-maildrop.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { type CertificateName, pairOf, shownBy, tlsConnect } from '../support/tls/certificates.js';
+import { Tap } from '../support/tls/tap.js';
 
 interface Server {
   readonly world: MemoryWorld;
@@ -375,6 +376,18 @@ describe('C62: a handshake that fails costs its connection, one line of the log,
     // Whoever connects now is served after what they have sent was read.
     await tlsConnect({ port: server.tls });
     expect(server.tcp.connections).toBe(3);
+  });
+
+  test('and so is one in a crowd, though nothing else happens', async () => {
+    const server = await start();
+    await Promise.all(Array.from({ length: 120 }, () => tlsConnect({ port: server.tls })));
+    const tap = await Tap.to(server.tls);
+    const socket = await tlsConnect({ socket: tap as unknown as Socket });
+    const record = await tap.hold(() => socket.write(Buffer.alloc(LIMIT, 'A')));
+    tap.send(record.subarray(0, LIMIT + 1));
+    await closed(socket);
+    await until(() => server.tcp.connections === 120);
+    expect(server.world.logged.filter(line => line.includes('reason=flooded'))).toHaveLength(1);
   });
 
   test('a shutdown does not wait for one', async () => {
