@@ -52,7 +52,7 @@ export class Rest implements Holder {
   tick(): void {
     const idle = this.#uses === 0 && !this.#asked && !this.#over;
     this.#asked = false;
-    if (!idle || !this.descriptors.scarce) return;
+    if (!idle || this.#letGo !== undefined || !this.descriptors.scarce) return;
     this.blocks.unwatch(this);
     this.#letGo = this.letGo().then(() => this.descriptors.rest());
   }
