@@ -9,7 +9,7 @@
  * for the file system: the directory, and a socket nobody else may write to (umask 077).
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Disconnected, errnoOf } from '../errors.js';
@@ -83,6 +83,8 @@ export class Takeover {
     const held = new Held(claim);
     if (this.after > 0) {
       this.#held.set(name, held);
+      // Of a busy server it is there for ever: it may have been removed (by a human, by tmpfiles.d(5)).
+      if (this.#server !== undefined && !existsSync(join(this.dir, this.#server.name))) this.#close();
       this.#socket ??= this.#listen();
     }
     return {

@@ -89,6 +89,26 @@ test.each([
   expect(openIn(dir) + openIn(`${dir}.old`)).toBe(0);
 });
 
+test('the socket to ask at was removed: sessions that come later can be asked all the same', async () => {
+  const dir = scratchDir();
+  const locksOf = () => {
+    const takeover = new Takeover(dir, 1000, silentLog);
+    return new HostSessionLocks({ host: linuxHost, log: silentLog, dir, takeover, perUser: false });
+  };
+  const [busy, other] = [locksOf(), locksOf()];
+  const claim = { account: { user: 'alice' }, peer: { address: '192.0.2.7', port: 1 }, holder: BUSY };
+  const sockets = () => readdirSync(dir).filter(name => name.endsWith('.socket'));
+  const first = await busy.lock('/var/mail/alice', claim);
+  for (const name of sockets()) unlinkSync(join(dir, name));
+  const silent: { release?: () => void } = {};
+  const holder = { silence: () => 2000, cut: () => silent.release?.() };
+  silent.release = (await busy.lock('/var/mail/bob', { ...claim, holder })).release;
+  const taken = await other.lock('/var/mail/bob', claim);
+  taken.release();
+  first.release();
+  expect(sockets()).toEqual([]);
+});
+
 test('a thousand sessions take 16 descriptors, and none when they are over', async () => {
   const dir = scratchDir();
   const takeover = new Takeover(dir, 0, silentLog);
