@@ -1,7 +1,7 @@
 /**
  * Reads a mailbox file through, in one pass of bounded memory, to index it. What is in the page cache is copied by
  * this thread, straight to where the kernels look at it: no other could begin before that one was awake. What is not
- * comes by way of libuv's pool. Either way others have their turn every millisecond, however many scans there are.
+ * comes by way of libuv's pool. Either way others have their turn every few milliseconds, however many scans there are.
  */
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
@@ -17,19 +17,22 @@ const PIECE = 1000;
 /** How long to go through octets before others have a turn, milliseconds. */
 const TURN = 1;
 
+/** Scans that go on in one turn of the event loop: who waits for a reply waits for these, not for all. */
+const AT_ONCE = 4;
+
 /** Scans whose turn it is not, in order. */
 const waiting: (() => void)[] = [];
 
-/** Others' turn. In each turn of the event loop one scan goes on: who waits for a reply waits for one, not for all. */
 function othersTurn(): Promise<void> {
   return new Promise(resolve => {
-    if (waiting.push(resolve) === 1) setImmediate(letOneGoOn);
+    if (waiting.push(resolve) === 1) setImmediate(letSomeGoOn);
   });
 }
 
-function letOneGoOn(): void {
-  waiting.shift()?.();
-  if (waiting.length > 0) setImmediate(letOneGoOn);
+function letSomeGoOn(): void {
+  const some = waiting.splice(0, AT_ONCE);
+  if (waiting.length > 0) setImmediate(letSomeGoOn);
+  for (const goOn of some) goOn();
 }
 
 export interface ScanOptions {

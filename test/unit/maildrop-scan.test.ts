@@ -157,7 +157,7 @@ test('others have their turn in the middle of what is in the page cache', async 
   expect(turns).toBeGreaterThanOrEqual(4);
 });
 
-test('of many scans, one goes on in each turn of the event loop', async () => {
+test('of many scans, a few go on in each turn of the event loop', async () => {
   const now = vi.spyOn(performance, 'now');
   onTestFinished(() => now.mockRestore());
   let clock = 0;
@@ -185,8 +185,8 @@ test('of many scans, one goes on in each turn of the event loop', async () => {
   setImmediate(other);
   await scans;
   over = true;
-  expect(perTurn.length).toBeGreaterThan(10);
-  expect(Math.max(...perTurn)).toBe(1);
+  expect(perTurn.length).toBeGreaterThan(4);
+  expect(Math.max(...perTurn)).toBeLessThanOrEqual(4);
 });
 
 test('a refused file gives its memory back', async () => {
