@@ -202,17 +202,17 @@ export class Dotlock {
     this.#skew = Date.now() - Number(made.ctimeMs);
     this.#own = { dev: made.dev, ino: made.ino, file };
     lockTaken();
-    if (made.nlink !== 2n) {
-      if (failure === undefined && this.isOurs()) fs.unlinkSync(this.path);
-      this.#notOwn(this.#own);
-      throw failure ?? taken('link(2) had no effect, or somebody else has linked to it');
-    }
-    this.#fresh = true;
     try {
+      if (made.nlink !== 2n)
+        throw failure ?? taken('link(2) had no effect, or somebody else has linked to it');
       fs.unlinkSync(file.path);
       if (!this.isOurs()) throw taken('the dotlock was replaced as it was made');
+      this.#fresh = true;
     } catch (error) {
-      if (this.isOurs()) fs.unlinkSync(this.path);
+      // Where even this fails, it is stale when we are gone. The file is the caller's again, to be closed once.
+      failureOf(() => {
+        if (this.isOurs()) fs.unlinkSync(this.path);
+      });
       this.#notOwn(this.#own);
       throw error;
     }

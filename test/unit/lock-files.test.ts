@@ -1,5 +1,5 @@
 // Lock files that are used again by the next lock of the process: as good as new ones, and gone when no lock is held.
-import {
+import fs, {
   closeSync,
   linkSync,
   lstatSync,
@@ -10,6 +10,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
@@ -140,4 +141,25 @@ test('where the file system has another clock (NFS), a lock of another host is n
   }
   expect(readFileSync(lockOf('carol'), 'utf8')).toBe('4711:elsewhere.example.com\n');
   await held.unlock();
+});
+
+test('where the disk fails as a lock is made, its file is closed once: the number may be another file by then', async () => {
+  const { lstatSync: look, closeSync: close } = fs;
+  const closed: number[] = [];
+  onTestFinished(() => {
+    Object.assign(fs, { lstatSync: look, closeSync: close });
+    syncBuiltinESMExports();
+  });
+  Object.assign(fs, {
+    lstatSync: () => {
+      throw Object.assign(new Error('EIO: i/o error, lstat'), { code: 'EIO' });
+    },
+    closeSync: (fd: number) => {
+      closed.push(fd);
+      close(fd);
+    },
+  });
+  syncBuiltinESMExports();
+  await expect((await dotlock('carol')).tryLock()).rejects.toThrow('EIO');
+  expect(closed).toHaveLength(1);
 });
