@@ -212,7 +212,7 @@ export class Journal {
 
   /** @returns false when there is none */
   async #openExisting(): Promise<boolean> {
-    // Open since login: an empty one may have been removed meanwhile, and what has no name is lost.
+    // An empty one that is open may have been removed meanwhile, and what has no name is lost.
     if (this.#fd !== undefined && !(await isNamed(this.place.io, this.#path, this.#fd))) await this.close();
     if (this.#fd === undefined) {
       const opened = await openJournalFile(this.place, this.#path);
