@@ -20,6 +20,9 @@ import type { MailboxFile } from './mailbox-file.js';
 import { sectorsOf } from './ranges.js';
 import { SECTOR_HASH, sectorHash } from './sector-hash.js';
 
+/** Octets looked through at a time. */
+const SEARCHED = 256 * 1024;
+
 export class MailboxCheck {
   private readonly io: SpoolIo;
   private readonly header: JournalHeader;
@@ -43,6 +46,18 @@ export class MailboxCheck {
     const { newSize } = this.header;
     const marker = markerOf(this.header);
     return Buffer.from(await this.mailbox.read(newSize, newSize + marker.length)).equals(marker);
+  }
+
+  /** Whether our marker stands in the file at all: nobody but us has written its random octets. */
+  async hasMarkerAnywhere(): Promise<boolean> {
+    const marker = Buffer.from(markerOf(this.header));
+    if (marker.length < this.header.nonce.length) return false; // So short, it may stand anywhere.
+    for (let at = 0; ; at += SEARCHED) {
+      // A marker that begins here may end in what comes next.
+      const octets = await this.mailbox.read(at, at + SEARCHED + marker.length - 1);
+      if (octets.includes(marker)) return true;
+      if (octets.length < SEARCHED) return false;
+    }
   }
 
   /**

@@ -115,8 +115,13 @@ async function finish(
   }
   const isShorter = stat.size < header.oldSize;
   if (isShorter || !(await check.matches(phase))) {
-    // Already cut? Then what has come since stands where it belongs.
     if (phase === 2 && !(await check.hasMarker())) {
+      // Moved by a program that read it as it was, half done: where it ends now, only a human can say.
+      if (await check.hasMarkerAnywhere()) {
+        const reason = 'the mailbox was rewritten by another program before it was cut';
+        return setAsideForConflict(journal, reason, 0);
+      }
+      // Already cut? Then what has come since stands where it belongs.
       await journal.finish();
       return { did: 'finished' };
     }

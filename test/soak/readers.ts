@@ -133,7 +133,8 @@ async function dovecotDeletes(imap: Imap, { ledger }: Box, uids: string[], tally
       return [];
     }
   });
-  if (whole.length === 0) return;
+  // Not from a mailbox that is half moved: what is deleted there moves the rest of it, and our journal does not know.
+  if (whole.length < bodies.length || whole.length === 0) return;
   // From here on they may go, whatever the answers: a flag that is stored late is there for all readers.
   for (const id of ledger.takenOut(whole, 'dovecot')) ledger.problem(`${id} was not for Dovecot`);
   const set = whole.map(({ uid }) => uid).join(',');

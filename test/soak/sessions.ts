@@ -65,6 +65,9 @@ export async function runSessions(scene: Scene, box: Box, stop: () => boolean): 
   }
 }
 
+/** Of what is not known, there is none: the message-number is that of the session. */
+type NumberedSighting = Sighting & { readonly n: number };
+
 class Session {
   #client: Pop3 | undefined;
   #course: Course;
@@ -102,14 +105,14 @@ class Session {
       this.looked = true;
       scene.tally.count(`course: ${this.#course}`);
       if (this.#course === 'look') return;
-      await this.#finish(sightings.map(({ id }) => id));
+      await this.#finish(sightings);
     } finally {
       client.close();
     }
   }
 
   /** Every message, checked against LIST. Undefined when the server ends the session, as it may. */
-  async #readAll(): Promise<Sighting[] | undefined> {
+  async #readAll(): Promise<NumberedSighting[] | undefined> {
     const client = this.#client!;
     client.send('LIST', 'UIDL');
     const [list, uidl] = [await client.content(), await client.content()];
@@ -120,7 +123,7 @@ class Session {
         .slice(0, -1)
         .map(line => line.split(' ')[1]!),
     );
-    const sightings: Sighting[] = [];
+    const sightings: NumberedSighting[] = [];
     const slowly = this.#course === 'read slowly';
     for (let n = 0; n < octets!.length; n += 20) {
       const window = octets!.slice(n, n + 20);
@@ -131,7 +134,7 @@ class Session {
         if (content === undefined) return this.#cut();
         if (content.length !== Number(size)) this.#problem(`LIST says ${size}, RETR sends ${content.length}`);
         const sighting = this.#identify(content, uniqueIds![n + i]!);
-        if (sighting) sightings.push(sighting);
+        if (sighting) sightings.push({ ...sighting, n: n + i + 1 });
       }
     }
     return sightings;
@@ -159,14 +162,14 @@ class Session {
   }
 
   /** From here on, the ledger has seen all messages. */
-  async #finish(ids: readonly string[]): Promise<void> {
+  async #finish(sightings: readonly NumberedSighting[]): Promise<void> {
     const client = this.#client!;
     const { random } = this.scene;
     const course = this.#course;
     const some = course === 'delete some' || course === 'RSET';
     const marked = new Map(
-      ids
-        .map((id, i): [number, string] => [i + 1, id])
+      sightings
+        .map(({ n, id }): [number, string] => [n, id])
         .filter(([, id]) => this.box.ledger.readerOf(id) === 'pop3' && !(some && random.chance(0.3))),
     );
     client.send(...[...marked.keys()].map(n => `DELE ${n}`));

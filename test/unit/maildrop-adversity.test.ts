@@ -15,7 +15,7 @@ import { chunksOf, collect } from '../support/message-reader.js';
 const ALL = [1, 2, 3, 4].map(n =>
   message(n, `a line of message ${n}, and some more of it\n`.repeat(100 * n)),
 );
-const [, M2, M3, M4] = ALL as [string, string, string, string];
+const [M1, M2, M3, M4] = ALL as [string, string, string, string];
 const OTHER = message('other');
 
 /** Octets of the mailbox that a killed process had written. */
@@ -138,7 +138,7 @@ describe('our dotlock is broken and the mailbox rewritten', () => {
       let updating = false;
       const happen = once(() => {
         unlinkSync(`${spool.mailbox}.lock`);
-        writeFileSync(spool.mailbox, rewritten);
+        writeFileSync(spool.mailbox, rewritten, 'latin1');
       });
       const io = ioOf(isJournal, {
         sync: async fd => {
@@ -250,6 +250,25 @@ describe('an interrupted UPDATE while', () => {
     renameSync(`${spool.dir}.away`, spool.mailbox);
     expect(await logInAndOut(spool)).toBe(3);
     expect(spool.content()).toBe(M2 + M3 + M4);
+  });
+
+  test('all was moved and nothing cut yet, a message is taken out by another program: it is told', async () => {
+    const spool = spoolWith(M1 + M2 + M3 + M4);
+    const truncate: SpoolIo['truncate'] = (fd, size) =>
+      size === 0 ? nodeIo.truncate(fd, size) : Promise.reject(new Error('killed'));
+    const maildrop = await openAlice(spool, { io: { ...nodeIo, truncate } });
+    await maildrop.mark(2);
+    await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+    const halfDone = spool.content();
+    expect(halfDone.startsWith(M1 + M3 + M4)).toBe(true);
+    const rewritten = halfDone.slice(M1.length);
+    writeFileSync(spool.mailbox, rewritten, 'latin1');
+
+    const report = await (await mailSpool(spool)).recover({ user: 'alice' });
+    const reason = 'the mailbox was rewritten by another program before it was cut';
+    expect(report).toMatchObject({ did: 'set-aside', reason, salvaged: 0 });
+    expect(spool.content()).toBe(rewritten);
+    expect(await logInAndOut(spool)).toBeGreaterThan(1);
   });
 
   test('the spool is not mounted: finished when it is', async () => {
