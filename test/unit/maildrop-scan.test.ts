@@ -132,9 +132,8 @@ test.each([
   }
 });
 
-test('others have their turn in the middle of what is in the page cache', async () => {
-  const readCached: SpoolIo['readCached'] = (fd, into, position) =>
-    readSync(fd, into, 0, into.length, position);
+/** So that each turn is over as soon as it is looked at. */
+function everyLookIsASecondLater(): void {
   const now = vi.spyOn(performance, 'now');
   onTestFinished(() => now.mockRestore());
   let clock = 0;
@@ -142,6 +141,12 @@ test('others have their turn in the middle of what is in the page cache', async 
     clock += 1000;
     return clock;
   });
+}
+
+test('others have their turn in the middle of what is in the page cache', async () => {
+  const readCached: SpoolIo['readCached'] = (fd, into, position) =>
+    readSync(fd, into, 0, into.length, position);
+  everyLookIsASecondLater();
   const content = mail(4 * SCAN_CHUNK, 2);
   const file = await opened(content, { ...nodeIo, readCached }, kernel);
   let turns = 0;
@@ -158,13 +163,7 @@ test('others have their turn in the middle of what is in the page cache', async 
 });
 
 test('of many scans, a few go on in each turn of the event loop', async () => {
-  const now = vi.spyOn(performance, 'now');
-  onTestFinished(() => now.mockRestore());
-  let clock = 0;
-  now.mockImplementation(() => {
-    clock += 1000;
-    return clock;
-  });
+  everyLookIsASecondLater();
   let steps = 0;
   const readCached: SpoolIo['readCached'] = (fd, into, position) =>
     readSync(fd, into, 0, into.length, position);
