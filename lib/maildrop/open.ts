@@ -3,111 +3,51 @@
  * In this order: session lock, mailbox file, mailbox locks, recovery, index. Whatever fails, everything
  * taken before is given back, and nothing in the spool has changed but what recovery did.
  */
-import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
-import type { Host } from '../host/host.js';
-import type { Log } from '../log.js';
-import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { Pool } from '../mbox/kernel/memory.js';
 import { NotMbox } from '../mbox/scanner.js';
-import type { Account, Holder, Maildrop, OpenMaildrop, Peer } from '../pop3/ports.js';
+import type { Account, Holder, Maildrop, Peer } from '../pop3/ports.js';
 import { Blocks } from './blocks.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
-import { IndexCache } from './index-cache.js';
-import type { FileStat, SpoolIo } from './io.js';
-import { holdsJournal, Journal } from './journal.js';
-import type { JournalPlace } from './journal-file.js';
+import { finishInterrupted, refuseInterrupted, unfinishedUsers } from './interrupted.js';
+import type { FileStat } from './io.js';
 import { mostEncoded } from './kept-ranges.js';
-import { type LockMailbox, type LockMethod, mailboxLocker } from './locks.js';
+import { type LockMailbox, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
-import { type Awake, MboxMaildrop } from './maildrop.js';
-import type { Journals } from './move-appended.js';
-import type { PlanLayout } from './plan-format.js';
-import { holdsPlan, PlanJournal, USUAL_LAYOUTS } from './plan-journal.js';
-import { logRecovery, recover } from './recovery.js';
+import { MboxMaildrop } from './maildrop.js';
+import { logRecovery } from './recovery.js';
 import { DiskFailure } from './redo.js';
-import { Rest } from './rest.js';
-import { HostSessionLocks, type SessionLock, type SessionLocks } from './session-lock.js';
+import { SessionFiles } from './session-files.js';
+import { HostSessionLocks, type SessionLocks } from './session-lock.js';
 import { takeSnapshot } from './snapshot.js';
+import { SpoolPath } from './spool-path.js';
+import type { MaildropDeps, MaildropSettings } from './spool-settings.js';
 import { Takeover } from './takeover.js';
-import { UniqueIdMemory } from './unique-id-memory.js';
-import { userOfStateDir, userStateDir } from './user-state-dir.js';
-
-export interface MaildropSettings {
-  /** Directory of the mailbox files, each named like its user. */
-  readonly spool: string;
-  /** Holds a directory for each user who needs one. */
-  readonly stateDir: string;
-  /** Holds the session locks; must exist. */
-  readonly runtimeDir: string;
-  readonly readOnly: boolean;
-  readonly locks: readonly LockMethod[];
-  /** How long to try for the mailbox locks, milliseconds. */
-  readonly lockTimeout: number;
-  /** How long to hold them after login, milliseconds; 0 only while indexing and updating, Infinity always. */
-  readonly lockYield: number;
-  /** The silence after which a session gives way to another of its user, milliseconds; 0 for never. */
-  readonly takeover: number;
-  /** Who must own the mailbox file of an account. */
-  readonly ownerOf: (account: Account) => number;
-  /** The smallest mailbox file whose index is kept for the next session, octets; Infinity for none. */
-  readonly indexCache: number;
-}
-
-export interface MaildropDeps {
-  readonly io: SpoolIo;
-  readonly host: Host;
-  readonly log: Log;
-  /** Undefined for the twins in TypeScript. */
-  readonly kernel?: Kernel | undefined;
-  /** Told when the disk does not take what it was given: then this process should end. */
-  readonly onDiskFailure?: (() => void) | undefined;
-  /**
-   * Called with the session lock held and before the mailbox is opened: where a process becomes the user.
-   * It makes `STATE/USER`, durably. From then on the process can open no other mailbox, so a failure ends
-   * the session.
-   */
-  readonly becomeOwner?: ((account: Account) => Promise<void>) | undefined;
-  /** How much of the disk is set aside for each user who deletes; tests take less. */
-  readonly planLayouts?: readonly PlanLayout[] | undefined;
-  /** See `DotlockOptions`. */
-  readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
-  /** How sessions keep each other out; tests without a real disk have others. */
-  readonly sessionLocks?: SessionLocks | undefined;
-}
-
-/** How long the spool is known by the same path, milliseconds. */
-const RESOLVED_FOR = 1000;
-
-/** Makes the function by which the protocol opens maildrops. */
-export function maildropOpener(deps: MaildropDeps, settings: MaildropSettings): OpenMaildrop {
-  const spool = new Spool(deps, settings);
-  return (account, peer, holder) => spool.open(account, peer, holder);
-}
 
 export class Spool {
+  readonly #path: SpoolPath;
   readonly #lockMailbox: LockMailbox;
   readonly #sessions: SessionLocks;
-  #resolved: { readonly path: string; readonly until: number } | undefined;
   readonly #blocks: Blocks;
 
   constructor(
     private readonly deps: MaildropDeps,
     private readonly settings: MaildropSettings,
   ) {
+    const { runtimeDir: dir, takeover } = settings;
+    const { host, log, becomeOwner } = deps;
+    this.#path = new SpoolPath(settings.spool);
     this.#blocks = new Blocks(undefined, deps.kernel?.memory);
     this.#lockMailbox = mailboxLocker({
-      host: deps.host,
+      host,
       methods: settings.locks,
       asSpoolGroup: deps.asSpoolGroup,
       onLost: (mailbox, reason) => {
-        deps.log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
+        log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
       },
     });
-    const { runtimeDir: dir, takeover } = settings;
-    const { host, log, becomeOwner } = deps;
     this.#sessions =
       deps.sessionLocks ??
       new HostSessionLocks({
@@ -126,59 +66,49 @@ export class Spool {
    * @throws Unavailable IN-USE, SYS/TEMP or SYS/PERM
    */
   async open(account: Account, peer: Peer, holder: Holder): Promise<Maildrop> {
-    const { deps, settings } = this;
-    const mailboxPath = join(await this.#resolveSpool(), account.user);
-    const journals = this.#journalsOf(account);
-    const cache = this.#cacheOf(account);
-    const look = () => {
-      const named = deps.io.lstat(mailboxPath);
-      cache.prefetch(named);
-      return named;
-    };
-    let named = deps.becomeOwner === undefined ? look() : undefined;
+    const { becomeOwner } = this.deps;
+    const mailboxPath = join(await this.#path.lately(), account.user);
+    const files = new SessionFiles(this.deps, this.settings, account);
+    const look = () => this.#look(mailboxPath, files);
+    let named = becomeOwner === undefined ? look() : undefined;
     const session = await this.#sessions.lock(mailboxPath, { account, peer, holder });
-    let access: MailboxAccess | undefined;
-    const release = () => this.#giveBack(journals, access, session);
+    files.lock = session;
     try {
-      if (deps.becomeOwner !== undefined) {
-        await deps.becomeOwner(account);
+      if (becomeOwner !== undefined) {
+        await becomeOwner(account);
         named = look();
       }
-      access = await this.#openLocked(account, named);
+      const access = await this.#openLocked(account, named);
+      files.access = access;
       const lockedAt = performance.now();
-      await this.#finishInterrupted(account, access, journals);
+      await this.#finishInterrupted(account, files);
       if (access === undefined) {
-        await resolveSpool(settings.spool);
+        await this.#path.now();
         holder.descriptors?.rest(); // For good: a mailbox file that comes later is for the next session.
-        return new EmptyMaildrop(release);
+        return new EmptyMaildrop(() => files.giveBack());
       }
-      const snapshot = await takeSnapshot(access, cache);
-      const awake = this.#mayRest(access, journals, holder);
+      const snapshot = await takeSnapshot(access, files.state.cache);
+      const awake = files.mayRest(access, holder.descriptors, this.#blocks);
       this.#scheduleYield(access, lockedAt);
-      const memory = new UniqueIdMemory(deps.io, userStateDir(settings.stateDir, account.user));
       const ranges = mostEncoded(snapshot.index.messages, snapshot.index.size);
-      const readOnly = settings.readOnly || account.readOnly === true;
-      const maildrop = new MboxMaildrop(
-        snapshot,
-        { journals, memory, cache },
-        {
-          readOnly,
-          beginUpdate: () => session.beginUpdate(),
-          prepare: () => awake(() => this.#prepare(account, journals, ranges)),
-          awake,
-          release,
-          onDiskFailure: deps.onDiskFailure ?? (() => {}),
-          blocks: this.#blocks,
-        },
-      );
+      const readOnly = this.settings.readOnly || account.readOnly === true;
+      const maildrop = new MboxMaildrop(snapshot, files.state, {
+        readOnly,
+        beginUpdate: () => session.beginUpdate(),
+        prepare: () => awake(() => files.prepare(ranges)),
+        awake,
+        release: () => files.giveBack(),
+        onDiskFailure: this.deps.onDiskFailure ?? (() => {}),
+        blocks: this.#blocks,
+      });
       // Not at the first deletion only: who comes to empty a full disk would be too late. Nobody waits for it.
-      if (!readOnly && snapshot.index.messages > 0 && !journals.plan.isMadeFor(ranges))
+      if (!readOnly && snapshot.index.messages > 0 && !files.state.journals.plan.isMadeFor(ranges))
         void maildrop.prepare();
       return maildrop;
     } catch (error) {
-      await release();
-      if (error instanceof DiskFailure) deps.onDiskFailure?.();
-      throw asUnavailable(error, deps.becomeOwner !== undefined);
+      await files.giveBack();
+      if (error instanceof DiskFailure) this.deps.onDiskFailure?.();
+      throw asUnavailable(error, becomeOwner !== undefined);
     }
   }
 
@@ -187,94 +117,32 @@ export class Spool {
    * @throws Unavailable when the mailbox cannot be opened or locked
    */
   async recover(account: Account): Promise<RecoveryReport> {
-    const journals = this.#journalsOf(account);
-    let access: MailboxAccess | undefined;
+    const files = new SessionFiles(this.deps, this.settings, account);
     try {
-      await resolveSpool(this.settings.spool);
+      await this.#path.now();
       await this.deps.becomeOwner?.(account);
-      access = await this.#openLocked(account);
-      const report = await recoverUnder(access, journals);
+      files.access = await this.#openLocked(account);
+      const report = await finishInterrupted(files.access, files.state.journals);
       logRecovery(this.deps.log, account.user, report);
       return report;
     } catch (error) {
       if (error instanceof DiskFailure) this.deps.onDiskFailure?.();
       throw asUnavailable(error);
     } finally {
-      await this.#giveBack(journals, access);
+      await files.giveBack();
     }
   }
 
   /** The users who have a journal that is not empty. */
-  async unfinished(): Promise<string[]> {
-    const { io } = this.deps;
-    const found: string[] = [];
-    for (const entry of await readdir(this.settings.stateDir, { withFileTypes: true })) {
-      if (!entry.isDirectory()) continue;
-      const dir = join(this.settings.stateDir, entry.name);
-      if ((await holdsJournal(io, dir)) || (await holdsPlan(io, dir))) {
-        found.push(userOfStateDir(entry.name));
-      }
-    }
-    return found.sort();
+  unfinished(): Promise<string[]> {
+    return unfinishedUsers(this.deps.io, this.settings.stateDir);
   }
 
-  /**
-   * Lets an idle session do without descriptors, where they are counted. A process that has become its user has no
-   * other session.
-   * @returns runs what needs them
-   */
-  #mayRest(access: MailboxAccess, { redo, plan }: Journals, { descriptors }: Holder): Awake {
-    if (descriptors === undefined || this.deps.becomeOwner !== undefined) return work => work();
-    const rest = new Rest(descriptors, this.#blocks, async () => {
-      for (const step of [() => access.file.letGo(), () => redo.close(), () => plan.close()]) {
-        await step().catch(error => {
-          this.deps.log.write('error', '-', 'close-failed', { reason: String(error) });
-        });
-      }
-    });
-    access.file.rest = rest;
-    return work => rest.use(work);
-  }
-
-  /** As it was found not long ago: whoever finds no mailbox looks again whether there is a spool. */
-  async #resolveSpool(): Promise<string> {
-    const now = performance.now();
-    if (this.#resolved === undefined || this.#resolved.until <= now) {
-      this.#resolved = { path: await resolveSpool(this.settings.spool), until: now + RESOLVED_FOR };
-    }
-    return this.#resolved.path;
-  }
-
-  #journalsOf(account: Account): Journals {
-    const { deps, settings } = this;
-    const place: JournalPlace = {
-      io: deps.io,
-      dir: userStateDir(settings.stateDir, account.user),
-      owner: settings.ownerOf(account),
-      dirIsGiven: deps.becomeOwner !== undefined,
-    };
-    const plan = new PlanJournal(place, deps.planLayouts ?? USUAL_LAYOUTS);
-    return { redo: new Journal(place), plan };
-  }
-
-  #cacheOf(account: Account): IndexCache {
-    const { deps, settings } = this;
-    const dir = userStateDir(settings.stateDir, account.user);
-    const owner = settings.ownerOf(account);
-    return new IndexCache({ ...deps, dir, owner, least: settings.indexCache });
-  }
-
-  /**
-   * Makes both journals, for the first session or a mailbox that has grown much. That this fails on a full
-   * disk is no reason to refuse anything: the last messages need none, and there may be room by the time of
-   * UPDATE.
-   */
-  async #prepare({ user }: Account, { redo, plan }: Journals, ranges: number): Promise<void> {
-    for (const step of [() => plan.prepare(ranges), () => redo.prepare(), () => redo.close()]) {
-      await step().catch(error => {
-        this.deps.log.write('debug', '-', 'journal-not-prepared', { user, reason: String(error) });
-      });
-    }
+  /** What is named so; meanwhile the cache is read, if it may be of that. */
+  #look(mailboxPath: string, files: SessionFiles): Promise<FileStat> {
+    const named = this.deps.io.lstat(mailboxPath);
+    files.state.cache.prefetch(named);
+    return named;
   }
 
   #openLocked(account: Account, named?: Promise<FileStat>): Promise<MailboxAccess | undefined> {
@@ -291,36 +159,10 @@ export class Spool {
     });
   }
 
-  /**
-   * Gives back everything a session holds, also when one of them fails: close(2) frees the descriptor
-   * whatever it says, and what had to be on the disk was synced before, so the client is told nothing.
-   */
-  async #giveBack({ redo, plan }: Journals, access?: MailboxAccess, session?: SessionLock): Promise<void> {
-    const steps = [() => redo.close(), () => plan.close(), () => access?.close(), () => session?.release()];
-    for (const step of steps) {
-      try {
-        await step();
-      } catch (error) {
-        this.deps.log.write('error', '-', 'close-failed', { reason: String(error) });
-      }
-    }
-  }
-
   /** No session starts while an UPDATE is unfinished: what it would show is neither old nor new. */
-  async #finishInterrupted(
-    account: Account,
-    access: MailboxAccess | undefined,
-    journals: Journals,
-  ): Promise<void> {
-    if (!this.settings.readOnly) {
-      logRecovery(this.deps.log, account.user, await recoverUnder(access, journals));
-      return;
-    }
-    const states = [await journals.redo.read(), await journals.plan.read()];
-    if (!states.some(({ is }) => is === 'committed' || is === 'other')) return;
-    throw new Unavailable('SYS/TEMP', 'an update of this mailbox was interrupted', {
-      cause: new Error('a read-only server cannot finish it: run mbox-pop3d recover'),
-    });
+  async #finishInterrupted({ user }: Account, { access, state }: SessionFiles): Promise<void> {
+    if (this.settings.readOnly) return refuseInterrupted(state.journals);
+    logRecovery(this.deps.log, user, await finishInterrupted(access, state.journals));
   }
 
   #scheduleYield(access: MailboxAccess, lockedAt: number): void {
@@ -329,19 +171,6 @@ export class Spool {
     const left = lockYield - (performance.now() - lockedAt);
     if (left > 0) access.yieldAfter(left);
     else access.yield();
-  }
-}
-
-function recoverUnder(access: MailboxAccess | undefined, journals: Journals): Promise<RecoveryReport> {
-  return recover(access?.file, journals, async () => access?.mustBeIntact());
-}
-
-/** A spool that is not there is not an empty spool: its file system may not be mounted. */
-async function resolveSpool(spool: string): Promise<string> {
-  try {
-    return await realpath(spool);
-  } catch (cause) {
-    throw new Unavailable('SYS/TEMP', 'mail spool is not available', { cause });
   }
 }
 

@@ -10,17 +10,14 @@ import { createInterface } from 'node:readline';
 const { dist, marks, settings, become } = JSON.parse(process.argv[2]);
 const { loadHost } = await import(`${dist}/lib/host/load.js`);
 const { nodeIo } = await import(`${dist}/lib/maildrop/io.js`);
-const { maildropOpener } = await import(`${dist}/lib/maildrop/open.js`);
+const { Spool } = await import(`${dist}/lib/maildrop/open.js`);
 const { createLog } = await import(`${dist}/lib/log.js`);
 
 const { host } = await loadHost();
 const log = createLog(line => say(`log ${line.trimEnd()}`));
 const ownerOf = () => process.geteuid();
 const lockYield = settings.lockYield ?? Number.POSITIVE_INFINITY; // JSON has no Infinity
-const openMaildrop = maildropOpener(
-  { io: nodeIo, host, log },
-  { ...settings, lockYield, takeover: 0, ownerOf },
-);
+const spool = new Spool({ io: nodeIo, host, log }, { ...settings, lockYield, takeover: 0, ownerOf });
 const holder = { silence: () => 0, cut: () => {} };
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
@@ -51,7 +48,7 @@ const thread = (await promises.readlink('/proc/thread-self')).split('/').pop();
 say(`ready ${thread}`);
 await expect('open');
 try {
-  const maildrop = await openMaildrop({ user: 'alice' }, { address: '192.0.2.7', port: 40000 }, holder);
+  const maildrop = await spool.open({ user: 'alice' }, { address: '192.0.2.7', port: 40000 }, holder);
   for (const n of marks) await maildrop.mark(n);
   say(`opened ${maildrop.messages}`);
   await expect('update');

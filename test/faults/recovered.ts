@@ -3,22 +3,21 @@
 import type { LoadedHost } from '../../lib/host/load.js';
 import { createLog } from '../../lib/log.js';
 import type { SpoolIo } from '../../lib/maildrop/io.js';
-import type { MaildropDeps, MaildropSettings } from '../../lib/maildrop/open.js';
-import type { Maildrop, OpenMaildrop } from '../../lib/pop3/ports.js';
+import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY } from '../support/mailbox.js';
 import { DIST } from './built.js';
 import { OLD, type Scratch } from './scratch.js';
 
 const { loadHost } = (await import(`${DIST}/lib/host/load.js`)) as { loadHost(): Promise<LoadedHost> };
 const { nodeIo } = (await import(`${DIST}/lib/maildrop/io.js`)) as { nodeIo: SpoolIo };
-const { maildropOpener } = (await import(`${DIST}/lib/maildrop/open.js`)) as {
-  maildropOpener(deps: MaildropDeps, settings: MaildropSettings): OpenMaildrop;
-};
+const { Spool } = (await import(
+  `${DIST}/lib/maildrop/open.js`
+)) as typeof import('../../lib/maildrop/open.js');
 const { host } = await loadHost();
 
 /** Opens the maildrop of the built code in this process. @param log is given the lines logged */
 export function openHere(scratch: Scratch, log: string[] = []): Promise<Maildrop> {
-  const open = maildropOpener(
+  const spool = new Spool(
     { io: nodeIo, host, log: createLog(line => log.push(line.trimEnd())) },
     {
       spool: scratch.dir,
@@ -34,7 +33,7 @@ export function openHere(scratch: Scratch, log: string[] = []): Promise<Maildrop
       ownerOf: () => process.geteuid!(),
     },
   );
-  return open({ user: 'alice' }, { address: '192.0.2.8', port: 40001 }, BUSY);
+  return spool.open({ user: 'alice' }, { address: '192.0.2.8', port: 40001 }, BUSY);
 }
 
 /** The two images a mailbox may have in the end. */

@@ -1,6 +1,6 @@
 /**
  * What happens to a mailbox on a disk in memory: a session with UPDATE, recovery, a delivery. The first
- * two are the real code, from `maildropOpener` and `recover` down; only the disk and the locks are not.
+ * two are the real code, from `Spool` and `recover` down; only the disk and the locks are not.
  */
 import type { Host } from '../../lib/host/host.js';
 import { createPortableHost } from '../../lib/host/portable.js';
@@ -8,7 +8,7 @@ import { silentLog } from '../../lib/log.js';
 import type { RecoveryReport } from '../../lib/maildrop/found-journal.js';
 import { Journal } from '../../lib/maildrop/journal.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
-import { maildropOpener } from '../../lib/maildrop/open.js';
+import { Spool } from '../../lib/maildrop/open.js';
 import { type PlanLayout, planOctets } from '../../lib/maildrop/plan-format.js';
 import { PlanJournal } from '../../lib/maildrop/plan-journal.js';
 import { recover } from '../../lib/maildrop/recovery.js';
@@ -116,7 +116,7 @@ function session<T>(
   client: (maildrop: Maildrop) => Promise<T>,
 ): Promise<Run<T>> {
   return run(world, options, async io => {
-    const open = maildropOpener(
+    const spool = new Spool(
       { io, host, log: silentLog, sessionLocks, planLayouts: [PLAN_LAYOUT] },
       {
         spool: '/',
@@ -131,7 +131,7 @@ function session<T>(
         ownerOf: () => OWNER,
       },
     );
-    const maildrop = await open({ user: 'alice' }, { address: '192.0.2.7', port: 40000 }, BUSY);
+    const maildrop = await spool.open({ user: 'alice' }, { address: '192.0.2.7', port: 40000 }, BUSY);
     try {
       return await client(maildrop);
     } finally {

@@ -2,7 +2,8 @@
 import { loadHost } from '../../lib/host/load.js';
 import { silentLog } from '../../lib/log.js';
 import { nodeIo } from '../../lib/maildrop/io.js';
-import { type MaildropDeps, type MaildropSettings, Spool as MailSpool } from '../../lib/maildrop/open.js';
+import { Spool as MailSpool } from '../../lib/maildrop/open.js';
+import type { MaildropDeps, MaildropSettings } from '../../lib/maildrop/spool-settings.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY, type Spool } from './mailbox.js';
 
