@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { PASSWORD } from './site.mjs';
 
-const NAMES = ['session', 'load', 'inetd', 'limits'];
+const NAMES = ['session', 'load', 'inetd', 'limits', 'calls'];
 
 /** @returns {Record<string, string>} the path of each program */
 export function compile(directory) {

@@ -161,11 +161,31 @@ service anvil {
 `;
 }
 
-/** Node.js with the replies of a session and no session; what it does is the limit of those in Node.js. */
-export async function startFixedReplies({ site }) {
-  const program = new URL('./fixed-replies.mjs', import.meta.url).pathname;
-  const server = await start(site, OURS, site.spool('ours'), [process.execPath, program]);
-  return { ...server, name: 'fixed replies', isLimit: true };
+/**
+ * What answers as a session does, and has none: in Node.js, the limit of those in Node.js; and with the system calls
+ * that the promises take, in Node.js and in C, the limit of those that keep them.
+ *
+ * @returns {Promise<(Server & { limit: string })[]>}
+ */
+export async function startLimits({ site, tools }) {
+  const started = [];
+  const node = [process.execPath, new URL('./fixed-replies.mjs', import.meta.url).pathname];
+  const kinds = [
+    { limit: 'fixed replies', command: node },
+    { limit: 'promised calls in Node.js', command: node, calls: true },
+    { limit: 'promised calls in C', command: [tools.calls], calls: true },
+  ];
+  try {
+    for (const { limit, command, calls } of kinds) {
+      const spool = site.spool(calls ? limit.replaceAll(' ', '-') : 'ours');
+      const more = calls ? [spool, site.users, site.directory('calls', limit)] : [];
+      started.push({ ...(await start(site, OURS, spool, [...command, ...more])), limit });
+    }
+  } catch (error) {
+    await Promise.all(started.map(server => server.stop()));
+    throw error;
+  }
+  return started;
 }
 
 /** All that run, when the benchmark is interrupted. */

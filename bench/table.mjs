@@ -76,6 +76,8 @@ class Row {
   failed = new Set();
   /** Samples of what the machine can do. */
   limits = [];
+  /** Samples of what it can do otherwise, by how. */
+  otherLimits = new Map();
 
   constructor(name, unit, { better = 'less', digits = 1, limit, targets = [] }) {
     Object.assign(this, { name, unit, better, digits, limit, targets });
@@ -84,6 +86,13 @@ class Row {
   add(server, sample) {
     if (!this.samples.has(server)) this.samples.set(server, []);
     this.samples.get(server).push(sample);
+  }
+
+  /** @param limit what did it, in words: that of the row, or another one */
+  addLimit(limit, sample) {
+    if (limit === this.limit) this.limits.push(sample);
+    else if (this.otherLimits.has(limit)) this.otherLimits.get(limit).push(sample);
+    else this.otherLimits.set(limit, [sample]);
   }
 
   /** The peers' figures of another row, for one more way of running this server. */
@@ -110,15 +119,16 @@ class Row {
   cells(servers) {
     const ours = this.median(OURS);
     const ratio = other => (ours === undefined || other === undefined ? '' : (ours / other).toFixed(2));
-    const limit = this.limitMedian;
+    const first = this.limits.length === 0 ? [] : [[this.limit, this.limits]];
+    const limits = [...first, ...this.otherLimits].map(([name, samples]) => [name, median(samples)]);
     const verdicts = this.verdicts();
     return [
       this.name,
       this.unit,
       ...servers.map(name => (this.failed.has(name) ? 'failed' : this.#figure(this.median(name)))),
       ratio(this.best),
-      limit === undefined ? '' : `${this.limit} ${this.#figure(limit)}`,
-      ratio(limit),
+      limits.map(([name, figure]) => `${name} ${this.#figure(figure)}`).join('; '),
+      limits.map(([, figure]) => ratio(figure)).join('; '),
       verdicts.map(({ text }) => text).join('; '),
       verdicts.map(({ met }) => (met ? 'met' : '**NOT met**')).join('; '),
     ];

@@ -2,10 +2,11 @@
  * Many sessions at once, by one thread: each has a user of its own, u0, u1, ... Times are milliseconds.
  *
  * usage: load sessions PORT PASSWORD CLIENTS SECONDS   whole sessions (connect, USER, PASS, STAT, QUIT, end of the
- *                                             stream), one after the other: {"sessions", "seconds", "p50", "p99", "most"}
+ *                                             stream), one after the other: {"sessions", "seconds", "p50", "p99", "most", "cpu"}
  *        load idle PORT PASSWORD FIRST COUNT  logs in, then holds them: {"sessions"}, until its standard input ends
  *        load noops PORT PASSWORD USER MICROSECONDS   NOOP at this pace, whether or not the last one was
- *                                             answered, until its standard input ends: {"commands", "p50", "p99", "most"}
+ *                                             answered, until its standard input ends: {"commands", "p50", "p99", "most", "cpu"}
+ * "cpu" is what this program has used itself.
  */
 #include "pop3.h"
 #include <poll.h>
@@ -42,10 +43,17 @@ static double at(double share) {
   return count == 0 ? 0 : times[(size_t)(share * (count - 1))];
 }
 
+static double cpu_ms(void) {
+  struct rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
+}
+
 static void report(const char *unit, double seconds) {
+  double cpu = cpu_ms();
   qsort(times, count, sizeof *times, ascending);
-  printf("{\"%s\":%zu,\"seconds\":%f,\"p50\":%f,\"p99\":%f,\"most\":%f}\n", unit, count, seconds, at(0.5),
-         at(0.99), at(1));
+  printf("{\"%s\":%zu,\"seconds\":%f,\"p50\":%f,\"p99\":%f,\"most\":%f,\"cpu\":%f}\n", unit, count, seconds,
+         at(0.5), at(0.99), at(1), cpu);
   fflush(stdout);
 }
 

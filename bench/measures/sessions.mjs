@@ -1,12 +1,17 @@
 /**
  * Whole sessions per second (connect, USER, PASS, STAT, QUIT, end of the connection) of 1, 8 and 64 clients, each with a
- * small mailbox of its own, and the time of one. All servers check the same DES hash. The limit is what Node.js does that
- * gives the same replies without a session behind them (fixed-replies.mjs), with the same clients on the same cores.
+ * small mailbox of its own, the time of one, and its CPU time. All servers check the same DES hash. The limits are what
+ * Node.js does that gives the same replies without a session behind them (fixed-replies.mjs), and Node.js and C with no more
+ * behind them than the system calls that our promises take (c/calls.c): the same clients, on the same cores, which
+ * they take their share of.
  */
 import { execFileSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { ask } from '../clients.mjs';
-import { findPeers, OURS, PROGRAM, startFixedReplies, startOurs, startPeer } from '../servers.mjs';
+import { cpuTime } from '../processes.mjs';
+import { findPeers, OURS, PROGRAM, startLimits, startOurs, startPeer } from '../servers.mjs';
 import { PASSWORD } from '../site.mjs';
+import { median } from '../table.mjs';
 
 const TARGETS = { rate: [{ against: 'best', least: 3 }], p99: [{ against: 'best', most: 1 }] };
 
@@ -47,7 +52,7 @@ export async function sessions(bench) {
   }));
   const servers = await bench.running.all(bench, tables[0].usual.rate);
   const started = [];
-  const fixed = await startFixedReplies(bench);
+  const limits = await startLimits(bench);
   try {
     for (const [n, { server, start }] of others.entries())
       await bench.table.attempt(tables[0].others[n].rate, server, async () => {
@@ -56,13 +61,14 @@ export async function sessions(bench) {
     for (const { clients, usual, others } of tables) {
       const all = servers.map(server => ({ server, rows: usual }));
       for (const [n, server] of started.entries()) if (server) all.push({ server, rows: others[n] });
-      all.push({ server: fixed, rows: usual });
+      for (const server of limits) all.push({ server, rows: usual });
       await measure(bench, clients, all);
+      bench.table.note(arithmetic(clients, usual));
       for (const rows of others)
         for (const what of ['rate', 'p99']) if (rows[what].samples.has(OURS)) rows[what].peersOf(usual[what]);
     }
   } finally {
-    for (const server of [...started, fixed]) await server?.stop();
+    for (const server of [...started, ...limits]) await server?.stop();
   }
 }
 
@@ -71,20 +77,33 @@ async function measure(bench, clients, all) {
   for (let round = 0; round <= Math.min(bench.rounds, 3); round++) {
     for (const { server, rows } of all) {
       await bench.table.attempt(rows.rate, server.name, async () => {
+        const before = cpuTime(server.pid);
         // First each user once, so that nothing is new.
-        const { sessions, seconds, p50, p99 } = await load(server.port, round === 0 ? 0 : bench.seconds);
+        const { sessions, seconds, p50, p99, cpu } = await load(server.port, round === 0 ? 0 : bench.seconds);
         if (round === 0) return;
-        if (server.isLimit) {
-          for (const [what, figure] of Object.entries({ rate: sessions / seconds, p50, p99 }))
-            rows[what].limits.push(figure);
-          return;
+        const used = (cpuTime(server.pid) - before) / sessions;
+        const figures = { rate: sessions / seconds, p50, p99, cpu: used, own: cpu / sessions };
+        for (const [what, figure] of Object.entries(figures)) {
+          if (server.limit === undefined) rows[what]?.add(server.name, figure);
+          else rows[what].addLimit(server.limit, figure);
         }
-        rows.rate.add(server.name, sessions / seconds);
-        rows.p50?.add(server.name, p50);
-        rows.p99.add(server.name, p99);
       });
     }
   }
+}
+
+/** What follows from the CPU times: of one thread, and where all cores are shared between server and clients. */
+function arithmetic(clients, { rate, cpu, own }) {
+  const cores = availableParallelism();
+  const kinds = [[OURS, cpu.median(OURS), own.median(OURS)]];
+  for (const [limit, samples] of cpu.otherLimits)
+    kinds.push([limit, median(samples), median(own.otherLimits.get(limit))]);
+  const most = kinds.map(([name, server, client]) => {
+    const [thread, all] = [1000 / server, (cores * 1000) / (server + client)].map(Math.round);
+    return `${name} ${thread} in one thread, ${Math.min(thread * cores, all)} on all ${cores} cores, clients included`;
+  });
+  const three = rate.best === undefined ? '' : ` Three times the best peer is ${Math.round(3 * rate.best)}.`;
+  return `Sessions, ${clients} at once: by CPU time at most ${most.join('; ')}.${three}`;
 }
 
 /** @param server whom it is about, if it is about one */
@@ -97,6 +116,14 @@ function rowsFor({ table }, clients, text, server) {
     p50:
       server === undefined ? table.row(`p50 of a session, ${clients} at once`, 'ms', { limit }) : undefined,
     p99: table.row(`p99 of a session, ${clients} at once${text}`, 'ms', { limit, targets: targets.p99 }),
+    cpu:
+      server === 'Dovecot'
+        ? undefined
+        : table.row(`server CPU of a session, ${clients} at once${text}`, 'ms', { limit, digits: 3 }),
+    own:
+      server === undefined
+        ? table.row(`CPU of the clients themselves, ${clients} at once`, 'ms', { limit, digits: 3 })
+        : undefined,
   };
 }
 
