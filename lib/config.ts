@@ -15,11 +15,11 @@ import { MECHANISMS, type Mechanism, PLAINTEXT, type Plaintext } from './pop3/me
 import type { CertificateFiles } from './tls/pem-files.js';
 
 /** Where accounts come from. */
-export const AUTH_BACKENDS = ['users', 'system', 'pam', 'saslauthd', 'checkpassword'] as const;
+const AUTH_BACKENDS = ['users', 'system', 'pam', 'saslauthd', 'checkpassword'] as const;
 export type AuthBackend = (typeof AUTH_BACKENDS)[number];
 
 /** With what mailboxes are read: `wasm` insists on the fast way, `auto` does without where it must. */
-export const KERNELS = ['auto', 'wasm', 'typescript'] as const;
+const KERNELS = ['auto', 'wasm', 'typescript'] as const;
 export type KernelChoice = (typeof KERNELS)[number];
 
 /** The least version of TLS, as the sysadmin writes it, and as OpenSSL calls it. */

@@ -50,19 +50,10 @@ export const DEFAULT_SCHEME = 'SCRAM-SHA-256';
 
 /**
  * @param cost as the scheme counts it; its usual one when undefined
- * @throws RangeError for a scheme or cost that there is not, or a password the scheme cannot hold whole;
+ * @returns makes the field of a password; rejects with RangeError for one that the scheme cannot hold whole, and with
  * `Unavailable` without libcrypt
+ * @throws RangeError for a scheme or cost that there is not
  */
-export async function writePassword(
-  host: Crypt,
-  password: Uint8Array,
-  scheme: string,
-  cost?: number,
-): Promise<string> {
-  return writerFor(scheme, cost)(host, password);
-}
-
-/** `writePassword` without the password: throws for what is wrong with the rest. */
 export function writerFor(
   scheme: string,
   cost?: number,

@@ -11,7 +11,7 @@ import type { Host } from '../host/host.js';
 import { matchesPbkdf2, matchesSaltedDigest } from './digests.js';
 import { otherForm, preparePassword } from './prepare-password.js';
 import { matchesScramKeys } from './scram-keys.js';
-import { MAX_PASSWORD, readSecret, type Secret } from './secret.js';
+import { MAX_PASSWORD, type Secret } from './secret.js';
 
 /** All that checking needs of the host. */
 export type Crypt = Pick<Host, 'crypt'>;
@@ -21,14 +21,8 @@ export type Comparison = 'right' | 'wrong' | 'unusable';
 
 /**
  * @param password octets as the client sent them
- * @param stored password field, one character per octet: a crypt(3) string or `{SCHEME}value`
  * @throws Unavailable when the host cannot do this kind of hash
  */
-export async function verifyPassword(host: Crypt, password: Uint8Array, stored: string): Promise<boolean> {
-  return (await comparePassword(host, password, readSecret(stored))) === 'right';
-}
-
-/** `verifyPassword` for a field that was read already, with the difference that the log wants. */
 export async function comparePassword(
   host: Crypt,
   password: Uint8Array,

@@ -54,7 +54,7 @@ export function mostOctets(size: number): number {
 }
 
 /** Octets that `encodeIndex` makes. */
-export function octetsFor(rows: number, identities: number): number {
+function octetsFor(rows: number, identities: number): number {
   return HEADER + rows * ROW + identities * IDENTITY;
 }
 

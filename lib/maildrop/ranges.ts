@@ -60,7 +60,7 @@ async function* chunksOf(io: SpoolIo, pieces: Iterable<Piece>): AsyncGenerator<C
 }
 
 /** A piece in parts that end where the file's offset is a multiple of MOVE_CHUNK, at `shift` less. */
-export function* alignedParts({ fd, start, end }: Piece, shift = 0): Generator<Piece> {
+function* alignedParts({ fd, start, end }: Piece, shift = 0): Generator<Piece> {
   for (let at = start; at < end; ) {
     const stop = Math.min(end, (Math.floor((at + shift) / MOVE_CHUNK) + 1) * MOVE_CHUNK - shift);
     yield { fd, start: at, end: stop };

@@ -17,7 +17,7 @@ import type { Log } from '../log.js';
 import type { Account, Holder, Peer } from '../pop3/ports.js';
 
 /** How long an answer is waited for, milliseconds. */
-export const ANSWER_WITHIN = 2000;
+const ANSWER_WITHIN = 2000;
 
 /** sun_path of unix(7) holds 108 octets on Linux, 104 on others, one of them NUL. */
 const MAX_PATH = 103;

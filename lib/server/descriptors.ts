@@ -45,11 +45,6 @@ export class DescriptorBudget {
     return Math.floor(this.#all / (1 + OF_SESSION));
   }
 
-  /** Sessions that may be logged in if most of them are at rest. */
-  get idleSessions(): number {
-    return Math.floor(this.#all * (1 - RETURN_SHARE)) - OF_SESSION;
-  }
-
   /** Connections that may be open while nobody has logged in. */
   get connections(): number {
     return Math.max(1, Math.floor(this.#all * STRANGERS_SHARE));

@@ -1,9 +1,9 @@
 // What the host's own programs write is read: `doveadm pw`, mkpasswd and openssl make a hash at this moment,
 // of passwords with octets that go wrong.
 import { expect } from 'vitest';
-import { verifyPassword } from '../../lib/auth/password.js';
 import { linuxHost } from '../../lib/host/linux.js';
 import { mustRun, testWith } from '../clients/programs.js';
+import { verifyPassword } from '../support/passwords.js';
 
 const PASSWORDS = ['correct horse', ' a:b{PLAIN}$1$, ', 'pâté 🐎', 'x'.repeat(71)];
 

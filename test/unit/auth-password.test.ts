@@ -2,11 +2,12 @@
 // from `correct horse`.
 import { expect, test, vi } from 'vitest';
 import { maskHash } from '../../lib/auth/crypt-strings.js';
-import { comparePassword, sameOctets, verifyPassword } from '../../lib/auth/password.js';
+import { comparePassword, sameOctets } from '../../lib/auth/password.js';
 import { costOf, readHash, readSecret } from '../../lib/auth/secret.js';
 import { Unavailable } from '../../lib/errors.js';
 import { linuxHost } from '../../lib/host/linux.js';
 import { createPortableHost } from '../../lib/host/portable.js';
+import { verifyPassword } from '../support/passwords.js';
 
 const bytes = (text: string, encoding: BufferEncoding = 'utf8') => Buffer.from(text, encoding);
 const verify = (password: Uint8Array, stored: string) => verifyPassword(linuxHost, password, stored);

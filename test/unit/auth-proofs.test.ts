@@ -4,7 +4,6 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { verifyPassword } from '../../lib/auth/password.js';
 import { preparePassword } from '../../lib/auth/prepare-password.js';
 import { checkScram, Proofs } from '../../lib/auth/proofs.js';
 import { ownSaltKey, storedSaltKey } from '../../lib/auth/salts.js';
@@ -14,6 +13,7 @@ import { parseUsers } from '../../lib/auth/users-lines.js';
 import { Unavailable } from '../../lib/errors.js';
 import { linuxHost } from '../../lib/host/linux.js';
 import type { ProofVerdict } from '../../lib/pop3/ports.js';
+import { verifyPassword } from '../support/passwords.js';
 import { ScramClient } from '../support/scram-client.js';
 
 const bytes = (text: string) => Buffer.from(text);

@@ -1,7 +1,6 @@
 // SCRAM keys: the passwords of the RFCs' examples, what Dovecot writes, and what is none.
 import { createHash, createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { verifyPassword } from '../../lib/auth/password.js';
 import {
   deriveScramKeys,
   matchesScramKeys,
@@ -11,6 +10,7 @@ import {
 } from '../../lib/auth/scram-keys.js';
 import { costOf, readSecret } from '../../lib/auth/secret.js';
 import { createPortableHost } from '../../lib/host/portable.js';
+import { verifyPassword } from '../support/passwords.js';
 
 const bytes = (text: string) => Buffer.from(text);
 const verify = (password: string, stored: string) =>
