@@ -58,10 +58,15 @@ function octetsFor(rows: number, identities: number): number {
   return HEADER + rows * ROW + identities * IDENTITY;
 }
 
-export function encodeIndex({ index, identities, proven, stat, seenAt }: KeptIndex): Buffer {
+/** @param octetsOf where they go: memory of that size, aligned for rows, which may say anything before */
+export function encodeIndex(
+  { index, identities, proven, stat, seenAt }: KeptIndex,
+  octetsOf: (size: number) => Buffer = Buffer.alloc,
+): Buffer {
   const rows = index.small.length / SMALL;
   const known = identities.length / IDENTITY;
-  const octets = Buffer.alloc(octetsFor(rows, known));
+  const octets = octetsOf(octetsFor(rows, known));
+  octets.fill(0, 0, HEADER);
   octets.set(MAGIC);
   octets.writeUInt32LE(VERSION, AT.version);
   new Uint32Array(octets.buffer, octets.byteOffset + AT.order, 1)[0] = BYTE_ORDER;

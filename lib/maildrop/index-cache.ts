@@ -24,6 +24,7 @@ import {
   mostOctets,
   ROOM,
 } from './index-cache-format.js';
+import type { IndexMemory } from './index-memory.js';
 import { type FileStat, readFully, type SpoolIo, writeFully } from './io.js';
 import { whyForeign } from './journal-file.js';
 import type { MailboxFile } from './mailbox-file.js';
@@ -40,6 +41,7 @@ export interface IndexCachePlace {
   /** Octets of the smallest mailbox file whose index is kept; Infinity for none. */
   readonly least: number;
   readonly log: Log;
+  readonly memory: IndexMemory;
   /** Undefined for the twins in TypeScript. */
   readonly kernel?: Kernel | undefined;
 }
@@ -60,6 +62,8 @@ export interface Recalled {
 export class IndexCache {
   readonly #path: string;
   #loading: Promise<KeptIndex | undefined> | undefined;
+  /** What was read is in it, and what `recall` returned. */
+  #octets: Buffer | undefined;
 
   constructor(private readonly place: IndexCachePlace) {
     this.#path = join(place.dir, 'index');
@@ -116,7 +120,7 @@ export class IndexCache {
 
   /** Replaces what is kept, for the next session. Never throws: that it fails costs time only. */
   async keep(kept: KeptIndex): Promise<void> {
-    const { io, dir } = this.place;
+    const { io, dir, memory } = this.place;
     const temporary = `${this.#path}.new`;
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC;
     try {
@@ -124,7 +128,8 @@ export class IndexCache {
       // Not even here a FIFO is waited for, nor a link followed: in some modes the directory is the user's.
       const fd = await io.open(temporary, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600);
       try {
-        await writeFully(io, fd, encodeIndex(kept), 0);
+        const octets = encodeIndex(kept, size => memory.take(size));
+        await writeFully(io, fd, octets, 0).finally(() => memory.giveBack(octets));
       } finally {
         await io.close(fd);
       }
@@ -133,6 +138,17 @@ export class IndexCache {
       this.#note('index-not-kept', error);
       await this.#unlink(temporary);
     }
+  }
+
+  /** The session is over: whatever `recall` returned is empty from now on, or from when it would have come. */
+  close(): void {
+    const giveBack = () => {
+      if (this.#octets !== undefined) this.place.memory.giveBack(this.#octets);
+      this.#octets = undefined;
+    };
+    // Nobody is left to wait for a disk, which writes into that memory until then.
+    if (this.#loading === undefined) giveBack();
+    else void this.#loading.then(giveBack);
   }
 
   /** Removes what is kept: it was found to be wrong. */
@@ -158,7 +174,7 @@ export class IndexCache {
   }
 
   async #load(mailboxSize: number): Promise<KeptIndex | undefined> {
-    const { io, owner } = this.place;
+    const { io, owner, memory, kernel } = this.place;
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     const fd = await io.open(this.#path, flags).catch(error => {
       if (['ENOENT', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return undefined;
@@ -170,10 +186,12 @@ export class IndexCache {
       const foreign = whyForeign(stat, owner);
       if (foreign !== undefined) throw new Error(foreign);
       if (stat.size > mostOctets(mailboxSize)) throw new Error('it is too large for the mailbox');
-      // Of its own, so that the rows in it are aligned.
-      const octets = Buffer.allocUnsafeSlow(stat.size + ROOM).subarray(0, stat.size);
+      this.#octets = memory.take(stat.size + ROOM);
+      const octets = this.#octets.subarray(0, stat.size);
       const count = await readFully(io, fd, octets, 0);
-      const kept = count === octets.length ? decodeIndex(octets, this.place.kernel, ROOM) : undefined;
+      // What is behind them is ours, too.
+      const room = octets.buffer.byteLength - stat.size;
+      const kept = count === octets.length ? decodeIndex(octets, kernel, room) : undefined;
       if (kept === undefined) throw new Error('it is torn, or of another version');
       return kept;
     } finally {

@@ -11,6 +11,7 @@ import type { Account, Holder, Maildrop, Peer } from '../pop3/ports.js';
 import { Blocks } from './blocks.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
+import { IndexMemory } from './index-memory.js';
 import { finishInterrupted, refuseInterrupted, unfinishedUsers } from './interrupted.js';
 import type { FileStat } from './io.js';
 import { mostEncoded } from './kept-ranges.js';
@@ -31,6 +32,7 @@ export class Spool {
   readonly #lockMailbox: LockMailbox;
   readonly #sessions: SessionLocks;
   readonly #blocks: Blocks;
+  readonly #indexMemory: IndexMemory;
 
   constructor(
     private readonly deps: MaildropDeps,
@@ -40,6 +42,7 @@ export class Spool {
     const { host, log, becomeOwner } = deps;
     this.#path = new SpoolPath(settings.spool);
     this.#blocks = new Blocks(undefined, deps.kernel?.memory);
+    this.#indexMemory = deps.indexMemory ?? new IndexMemory();
     this.#lockMailbox = mailboxLocker({
       host,
       methods: settings.locks,
@@ -68,10 +71,13 @@ export class Spool {
   async open(account: Account, peer: Peer, holder: Holder): Promise<Maildrop> {
     const { becomeOwner } = this.deps;
     const mailboxPath = join(await this.#path.lately(), account.user);
-    const files = new SessionFiles(this.deps, this.settings, account);
+    const files = this.#filesOf(account);
     const look = () => this.#look(mailboxPath, files);
     let named = becomeOwner === undefined ? look() : undefined;
-    const session = await this.#sessions.lock(mailboxPath, { account, peer, holder });
+    const session = await this.#sessions.lock(mailboxPath, { account, peer, holder }).catch(error => {
+      files.state.cache.close();
+      throw error;
+    });
     files.lock = session;
     try {
       if (becomeOwner !== undefined) {
@@ -117,7 +123,7 @@ export class Spool {
    * @throws Unavailable when the mailbox cannot be opened or locked
    */
   async recover(account: Account): Promise<RecoveryReport> {
-    const files = new SessionFiles(this.deps, this.settings, account);
+    const files = this.#filesOf(account);
     try {
       await this.#path.now();
       await this.deps.becomeOwner?.(account);
@@ -136,6 +142,10 @@ export class Spool {
   /** The users who have a journal that is not empty. */
   unfinished(): Promise<string[]> {
     return unfinishedUsers(this.deps.io, this.settings.stateDir);
+  }
+
+  #filesOf(account: Account): SessionFiles {
+    return new SessionFiles(this.deps, this.settings, account, this.#indexMemory);
   }
 
   /** What is named so; meanwhile the cache is read, if it may be of that. */

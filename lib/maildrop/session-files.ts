@@ -8,6 +8,7 @@
 import type { Account, SessionDescriptors } from '../pop3/ports.js';
 import type { Blocks } from './blocks.js';
 import { IndexCache } from './index-cache.js';
+import type { IndexMemory } from './index-memory.js';
 import { Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
 import type { MailboxAccess } from './mailbox-access.js';
@@ -31,6 +32,7 @@ export class SessionFiles {
     private readonly deps: MaildropDeps,
     settings: Pick<MaildropSettings, 'stateDir' | 'ownerOf' | 'indexCache'>,
     private readonly account: Account,
+    memory: IndexMemory,
   ) {
     const { io, becomeOwner, planLayouts = USUAL_LAYOUTS } = deps;
     const dir = userStateDir(settings.stateDir, account.user);
@@ -39,7 +41,7 @@ export class SessionFiles {
     this.state = {
       journals: { redo: new Journal(place), plan: new PlanJournal(place, planLayouts) },
       memory: new UniqueIdMemory(io, dir),
-      cache: new IndexCache({ ...deps, dir, owner, least: settings.indexCache }),
+      cache: new IndexCache({ ...deps, dir, owner, memory, least: settings.indexCache }),
     };
   }
 
@@ -74,9 +76,11 @@ export class SessionFiles {
     return work => rest.use(work);
   }
 
-  /** Gives back everything, the session lock last. */
+  /** Gives back everything, the session lock last. Whatever was recalled from the cache is empty from then on. */
   giveBack(): Promise<void> {
-    const { redo, plan } = this.state.journals;
+    const { cache, journals } = this.state;
+    const { redo, plan } = journals;
+    cache.close();
     return this.#all([
       () => redo.close(),
       () => plan.close(),

@@ -6,6 +6,7 @@ import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { Account } from '../pop3/ports.js';
+import type { IndexMemory } from './index-memory.js';
 import type { SpoolIo } from './io.js';
 import type { LockMethod } from './locks.js';
 import type { PlanLayout } from './plan-format.js';
@@ -50,6 +51,8 @@ export interface MaildropDeps {
   readonly planLayouts?: readonly PlanLayout[] | undefined;
   /** See `DotlockOptions`. */
   readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
+  /** For the indexes of large mailboxes; tests look into it. */
+  readonly indexMemory?: IndexMemory | undefined;
   /** How sessions keep each other out; tests without a real disk have others. */
   readonly sessionLocks?: SessionLocks | undefined;
 }

@@ -139,6 +139,8 @@ export class MailboxIndex {
 
   #row(n: number): number {
     if (!Number.isInteger(n) || n < 1 || n > this.messages) throw new RangeError(`no message ${n}`);
+    // Whose memory was given on says nothing any more.
+    if (this.offsets.length === 0) throw new Error('the index was given back');
     return n - 1 + this.hidden;
   }
 }

@@ -9,13 +9,15 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
 import { decodeIndex, encodeIndex } from '../../lib/maildrop/index-cache-format.js';
+import { IndexMemory } from '../../lib/maildrop/index-memory.js';
 import { MailboxIndex, OFFSETS, SMALL } from '../../lib/mbox/mailbox-index.js';
 import { message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { type Overrides, openAlice } from '../support/maildrop.js';
 import { collect } from '../support/message-reader.js';
 
 const SEED = 19960103;
-const CACHED = { indexCache: 0 };
+/** Each session has the memory of the ones before it, with whatever they left there. */
+const CACHED = { indexCache: 0, indexMemory: new IndexMemory({ least: 0 }) };
 
 /** A mailbox as a list of messages, and what other programs do to it. */
 type Mail = { id: number; flag: string; body: string };

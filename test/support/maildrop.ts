@@ -10,15 +10,15 @@ import { BUSY, type Spool } from './mailbox.js';
 export const PEER = { address: '192.0.2.7', port: 40000 };
 
 export type Overrides = Partial<
-  MaildropSettings & Pick<MaildropDeps, 'io' | 'log' | 'kernel' | 'onDiskFailure'>
+  MaildropSettings & Pick<MaildropDeps, 'io' | 'log' | 'kernel' | 'onDiskFailure' | 'indexMemory'>
 >;
 
 /** The spool as the program has it. */
 export async function mailSpool(spool: Spool, overrides: Overrides = {}): Promise<MailSpool> {
-  const { io = nodeIo, log = silentLog, kernel, onDiskFailure, ...settings } = overrides;
+  const { io = nodeIo, log = silentLog, kernel, onDiskFailure, indexMemory, ...settings } = overrides;
   const { host } = await loadHost();
   return new MailSpool(
-    { io, host, log, kernel, onDiskFailure },
+    { io, host, log, kernel, onDiskFailure, indexMemory },
     {
       spool: spool.dir,
       stateDir: spool.stateDir,
