@@ -1,8 +1,8 @@
 /**
- * `mbox-pop3d recover [USER...]`: finishes UPDATEs that were interrupted, and says what it did. A server
- * does the same when it starts and at each login; this is for a host where none runs, or for before the
- * delivery agents start. Where each user owns their state, root starts a process for each, which becomes
- * the user.
+ * `mbox-pop3d recover [USER...]`: finishes UPDATEs that were interrupted, removes the lock files of dead processes,
+ * and says what it did. A server does the same when it starts, and the first at each login; this is for a host where
+ * none runs, or for before the delivery agents start. Where each user owns their state, root starts a process for
+ * each, which becomes the user.
  */
 import { isUserName } from '../auth/user-name.js';
 import { OPTIONS, type RawOptions, type Settings, settingsFrom } from '../config.js';
@@ -65,6 +65,8 @@ async function recoverAndTell(spool: Spool, backends: Backends, names: readonly 
     process.stdout.write(`${result.user}: ${describe(result)}\n`);
   }
   if (names.length === 0) process.stdout.write('no interrupted update\n');
+  const removed = await spool.removeDeadLockFiles();
+  if (removed > 0) process.stdout.write(`lock files of dead processes removed: ${removed}\n`);
   if (failures > 0) throw new UsageError(`${failures} of ${names.length} not recovered`, EX.TEMPFAIL);
 }
 

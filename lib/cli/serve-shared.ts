@@ -97,8 +97,8 @@ async function supervisor(options: SupervisorOptions): Promise<Supervisor> {
 }
 
 /**
- * Finishes what an earlier process left, so that no mail reader sees it half done for long. Never rejects:
- * what cannot be finished now is, at the next login, finished or that login refused.
+ * Finishes what an earlier process left, so that no mail reader sees it half done for long, and clears up after it.
+ * Never rejects: what cannot be finished now is, at the next login, finished or that login refused.
  */
 async function sweep({ spool, backends }: Service, log: Log): Promise<void> {
   try {
@@ -106,6 +106,7 @@ async function sweep({ spool, backends }: Service, log: Log): Promise<void> {
       if (!('failed' in result)) continue;
       log.write('error', '-', 'recovery-failed', { user: result.user, reason: result.failed.message });
     }
+    await spool.removeDeadLockFiles();
   } catch (error) {
     log.write('error', '-', 'recovery-failed', { reason: String(error) });
   }

@@ -9,6 +9,7 @@ import type { Pool } from '../mbox/kernel/memory.js';
 import { NotMbox } from '../mbox/scanner.js';
 import type { Account, Holder, Maildrop, Peer } from '../pop3/ports.js';
 import { Blocks } from './blocks.js';
+import { removeDeadLockFiles } from './dead-lock-files.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
 import { IndexMemory } from './index-memory.js';
@@ -146,6 +147,18 @@ export class Spool {
 
   #filesOf(account: Account): SessionFiles {
     return new SessionFiles(this.deps, this.settings, account, this.#indexMemory);
+  }
+
+  /**
+   * Removes what processes of ours that were killed have left in the spool beside their locks.
+   * @returns how many files
+   * @throws errors of reading the spool
+   */
+  async removeDeadLockFiles(): Promise<number> {
+    const { host, log, asSpoolGroup } = this.deps;
+    const { length: count } = await removeDeadLockFiles(this.settings.spool, host, asSpoolGroup);
+    if (count > 0) log.write('info', '-', 'lock-files-removed', { count });
+    return count;
   }
 
   /** What is named so; meanwhile the cache is read, if it may be of that. */
