@@ -12,6 +12,7 @@ import * as fs from 'node:fs';
 import lockfile from 'proper-lockfile';
 import { errnoOf } from '../errors.js';
 import type { Host } from '../host/host.js';
+import { LockFs, TimesOfFiles } from './dotlock-fs.js';
 import {
   dropLockFile,
   keepSpare,
@@ -34,7 +35,8 @@ export const STALE_AFTER = 300_000;
 /** How often our own lock is touched. maildrop(1) breaks one left alone for 60 s. Milliseconds. */
 const REFRESH_EVERY = 10_000;
 
-type Callback<T = void> = (error: NodeJS.ErrnoException | null, value?: T) => void;
+const BIGINT = { bigint: true } as const;
+const UNLESS_GONE = { bigint: true, throwIfNoEntry: false } as const;
 
 export interface DotlockOptions {
   readonly mailboxPath: string;
@@ -51,6 +53,8 @@ export interface DotlockOptions {
   readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
   /** Called once if somebody takes our lock away. */
   readonly onLost: (reason: Error) => void;
+  /** Those of the spool, for all of its locks. Default: found out each time. */
+  readonly times?: TimesOfFiles | undefined;
 }
 
 export class Dotlock {
@@ -83,6 +87,9 @@ export class Dotlock {
    * @throws the error of the system call when it can be neither taken nor seen (EACCES, ENOSPC, ...)
    */
   async tryLock(): Promise<boolean> {
+    const { times = new TimesOfFiles() } = this.options;
+    const lockFs = this.#lockFs();
+    times.tell(lockFs);
     try {
       this.#release = await lockfile.lock(this.options.mailboxPath, {
         lockfilePath: this.path,
@@ -90,7 +97,7 @@ export class Dotlock {
         stale: STALE_AFTER,
         update: REFRESH_EVERY,
         retries: 0,
-        fs: this.#adapter(),
+        fs: lockFs,
         onCompromised: error => {
           // The package may still have been looking at it when it was given back.
           if (this.#release === undefined && this.#own === undefined) return;
@@ -102,6 +109,7 @@ export class Dotlock {
           this.options.onLost(error);
         },
       });
+      times.learn(lockFs);
       return true;
     } catch (error) {
       this.#disown();
@@ -135,29 +143,19 @@ export class Dotlock {
     return file;
   }
 
-  /** The four calls proper-lockfile makes, in terms of a lock *file*. */
-  #adapter(): object {
-    return {
-      mkdir: (_path: string, done: Callback) =>
-        this.#settle((async () => this.#privileged(() => this.#create()))(), done),
-      rmdir: (_path: string, done: Callback) => this.#settle(this.#remove(), done),
-      rmdirSync: () => this.#removeOwn(),
-      stat: (_path: string, done: Callback<{ mtime: Date }>) => this.#settle(this.#look(), done),
-      utimes: (path: string, atime: Date, mtime: Date, done: Callback) =>
-        this.#settle(this.#touch(path, atime, mtime), done),
-    };
+  #lockFs(): LockFs {
+    return new LockFs({
+      create: () => this.#privileged(() => this.#create()),
+      remove: () => this.#remove(),
+      removeOwn: () => this.#removeOwn(),
+      look: () => this.#look(),
+      touch: (path, atime, mtime) => this.#touch(path, atime, mtime),
+    });
   }
 
-  async #touch(path: string, atime: Date, mtime: Date): Promise<void> {
-    if (this.#fresh) fs.lutimesSync(path, atime, mtime);
-    else await fs.promises.lutimes(path, atime, mtime);
-  }
-
-  #settle<T>(work: Promise<T>, done: Callback<T>): void {
-    work.then(
-      value => done(null, value),
-      error => done(error),
-    );
+  #touch(path: string, atime: Date, mtime: Date): void | Promise<void> {
+    if (!this.#fresh) return fs.promises.lutimes(path, atime, mtime);
+    fs.lutimesSync(path, atime, mtime);
   }
 
   /**
@@ -182,13 +180,15 @@ export class Dotlock {
       // Before anybody can take it for a stale lock.
       const now = new Date();
       fs.futimesSync(spare.fd, now, now);
-      if (fs.fstatSync(spare.fd).nlink !== 1) throw new Error('somebody has removed it, or linked to it');
       this.#place(spare);
       return true;
     } catch (error) {
-      if (errnoOf(error) === 'EEXIST' && fs.fstatSync(spare.fd).nlink === 1) keepSpare(spare);
-      else dropLockFile(spare);
-      if (errnoOf(error) === 'EEXIST') throw error;
+      // Not where somebody has linked to it, which looks like a lock that was replaced.
+      if (errnoOf(error) === 'EEXIST' && fs.fstatSync(spare.fd).nlink === 1) {
+        keepSpare(spare);
+        throw error;
+      }
+      dropLockFile(spare);
       return false;
     }
   }
@@ -197,7 +197,7 @@ export class Dotlock {
   #place(file: LockFile): void {
     // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
     const failure = failureOf(() => fs.linkSync(file.path, this.path));
-    const made = fs.fstatSync(file.fd, { bigint: true });
+    const made = fs.fstatSync(file.fd, BIGINT);
     // A change time nobody can set: that of a spare was its modification time, by our own clock.
     this.#skew = Date.now() - Number(made.ctimeMs);
     this.#own = { dev: made.dev, ino: made.ino, file };
@@ -221,28 +221,32 @@ export class Dotlock {
   /** Whether the lock file is still the one we made: another program may have taken ours for stale. */
   isOurs(): boolean {
     const own = this.#own;
-    const now = fs.lstatSync(this.path, { bigint: true, throwIfNoEntry: false });
+    const now = fs.lstatSync(this.path, UNLESS_GONE);
     return own !== undefined && now !== undefined && now.dev === own.dev && now.ino === own.ino;
   }
 
   /** stat as proper-lockfile wants it: of our lock the truth; of another's, a time that says whether it is stale. */
-  async #look(): Promise<{ mtime: Date }> {
-    const bigint = { bigint: true } as const;
-    const stat = this.#fresh ? fs.lstatSync(this.path, bigint) : await fs.promises.lstat(this.path, bigint);
-    if (this.#own !== undefined) {
-      if (stat.dev === this.#own.dev && stat.ino === this.#own.ino) return { mtime: asSet(stat.mtimeNs) };
-      // Ours was replaced: any time but the one we set says so.
-      return { mtime: new Date(0) };
-    }
+  #look(): { mtime: Date } | Promise<{ mtime: Date }> {
+    return this.#fresh ? this.#seen(fs.lstatSync(this.path, BIGINT)) : this.#lookAgain();
+  }
+
+  async #lookAgain(): Promise<{ mtime: Date }> {
+    const stat = await fs.promises.lstat(this.path, BIGINT);
+    if (this.#own !== undefined) return this.#seen(stat);
     this.#sighting = await inspectDotlock(this.path, this.options.mailboxPath, this.options.host);
     if (this.#sighting.stale === 'at once') return { mtime: new Date(0) };
     return { mtime: new Date(this.#sighting.lastChange.getTime() + this.#skew) };
   }
 
+  /** Ours was replaced: any time but the one we set says so. */
+  #seen({ dev, ino, mtimeNs }: fs.BigIntStats): { mtime: Date } {
+    return { mtime: this.#own?.dev === dev && this.#own.ino === ino ? asSet(mtimeNs) : new Date(0) };
+  }
+
   /** rmdir as proper-lockfile wants it: releases our lock, or breaks the stale one just looked at. */
-  async #remove(): Promise<void> {
-    if (this.#own !== undefined) this.#removeOwn(wantsSpare());
-    else await this.#breakStale();
+  #remove(): void | Promise<void> {
+    if (this.#own === undefined) return this.#breakStale();
+    this.#removeOwn(wantsSpare());
   }
 
   /** @param keep whether the file may be used again */
@@ -259,8 +263,9 @@ export class Dotlock {
     if (own === undefined || !own.file.signed) return false;
     const aside = temporaryName(this.options.mailboxPath);
     if (failureOf(() => fs.renameSync(this.path, aside)) !== undefined) return false;
-    const moved = fs.lstatSync(aside, { bigint: true });
-    if (moved.dev === own.dev && moved.ino === own.ino) keepSpare({ ...this.#notOwn(own), path: aside });
+    const moved = fs.lstatSync(aside, BIGINT);
+    if (moved.dev === own.dev && moved.ino === own.ino)
+      keepSpare({ path: aside, fd: this.#notOwn(own).fd, signed: true });
     else {
       // Another program's, which has broken ours just now: it gets it back, unless there is a newer one by now.
       failureOf(() => fs.linkSync(aside, this.path));
@@ -294,7 +299,7 @@ export class Dotlock {
     const failure = failureOf(() => fs.renameSync(this.path, aside));
     // A sticky spool: only its owner may remove it.
     if (failure !== undefined) throw busy('the stale lock cannot be removed', failure);
-    const moved = fs.lstatSync(aside, { bigint: true });
+    const moved = fs.lstatSync(aside, BIGINT);
     const same = moved.dev === judged.dev && moved.ino === judged.ino && moved.mtimeNs === judged.mtimeNs;
     // Another's is put back, unless there is a newer one by now: then its owner has lost it anyway.
     const notBack = same ? undefined : failureOf(() => fs.linkSync(aside, this.path));

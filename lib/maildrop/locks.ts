@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { Dotlock, type DotlockOptions } from './dotlock.js';
+import { TimesOfFiles } from './dotlock-fs.js';
 import { LOCK_METHODS, type LockMethod } from './lock-methods.js';
 
 export type { LockMethod };
@@ -44,11 +45,13 @@ export interface LockerOptions {
   readonly asSpoolGroup?: DotlockOptions['asSpoolGroup'];
 }
 
+/** @returns locks the mailboxes of one spool */
 export function mailboxLocker(options: LockerOptions): LockMailbox {
+  const times = new TimesOfFiles();
   return async (target, timeout) => {
     const deadline = performance.now() + timeout;
     for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
-      const attempt = new Attempt(options, target);
+      const attempt = new Attempt(options, target, times);
       let complete = false;
       try {
         complete = await attempt.takeAll();
@@ -75,6 +78,7 @@ class Attempt implements HeldLocks {
   constructor(
     private readonly options: LockerOptions,
     private readonly target: LockTarget,
+    private readonly times: TimesOfFiles,
   ) {}
 
   async takeAll(): Promise<boolean> {
@@ -120,6 +124,7 @@ class Attempt implements HeldLocks {
       mailboxFd: target.writable ? target.fd : undefined,
       host,
       asSpoolGroup,
+      times: this.times,
       onLost: reason => {
         this.#broken = true;
         onLost(target.path, reason);

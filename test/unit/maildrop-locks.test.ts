@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { loadHost } from '../../lib/host/load.js';
 import { Dotlock } from '../../lib/maildrop/dotlock.js';
+import { TimesOfFiles } from '../../lib/maildrop/dotlock-fs.js';
 import { message, messages, type Spool, scratchDir, spoolWith } from '../support/mailbox.js';
 import { openAlice } from '../support/maildrop.js';
 import { chunksOf, collect } from '../support/message-reader.js';
@@ -266,7 +267,9 @@ test('16 processes over 1,000 stale locks: never two holders', { timeout: 110_00
 });
 
 /** A dotlock of our own that is held, and how often it was lost. */
-async function heldDotlock(): Promise<{ spool: Spool; dotlock: Dotlock; lost: () => number }> {
+async function heldDotlock(
+  times?: TimesOfFiles,
+): Promise<{ spool: Spool; dotlock: Dotlock; lost: () => number }> {
   const spool = spoolWith(message(1));
   const { host } = await loadHost();
   let lost = 0;
@@ -274,6 +277,7 @@ async function heldDotlock(): Promise<{ spool: Spool; dotlock: Dotlock; lost: ()
     mailboxPath: spool.mailbox,
     mailboxFd: undefined,
     host,
+    times,
     onLost: () => {
       lost++;
     },
@@ -287,10 +291,29 @@ const until = async (done: () => boolean) => {
   while (!done()) await new Promise(resolve => setImmediate(resolve));
 };
 
-test('the lock is refreshed for as long as it is held, so that nobody takes it for stale', async () => {
+test('only the first lock of a spool is touched to find out how fine the times of files are', async () => {
+  const times = new TimesOfFiles();
+  const first = await heldDotlock(times);
+  // By proper-lockfile: a time in the future that is not on the second.
+  expect(Math.round(statSync(lockFile(first.spool)).mtimeMs) % 1000).toBe(5);
+  const made = lstatSync(lockFile(first.spool), { bigint: true });
+  expect(made.mtimeNs).not.toBe(made.birthtimeNs);
+  const second = await heldDotlock(times);
+  const later = lstatSync(lockFile(second.spool), { bigint: true });
+  expect(later.mtimeNs).toBeLessThanOrEqual(later.ctimeNs);
+  await first.dotlock.unlock();
+  await second.dotlock.unlock();
+  expect([first.lost(), second.lost()]).toEqual([0, 0]);
+});
+
+test.each([
+  ['the first lock', undefined],
+  ['a later lock', new TimesOfFiles()],
+])('%s is refreshed for as long as it is held, so that nobody takes it for stale', async (_, times) => {
+  if (times !== undefined) await (await heldDotlock(times)).dotlock.unlock();
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
   onTestFinished(() => void vi.useRealTimers());
-  const { spool, dotlock, lost } = await heldDotlock();
+  const { spool, dotlock, lost } = await heldDotlock(times);
   // Each minute and millisecond is another number of seconds in floating point.
   for (let minute = 1; minute <= 20; minute++) {
     const before = statSync(lockFile(spool)).mtimeMs;
