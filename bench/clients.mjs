@@ -93,3 +93,22 @@ export async function openAndQuit(bench, server, user) {
     return ms;
   });
 }
+
+/** The same of sessions of one client, each right after the one before, which are not only the first of anything. */
+export async function openRepeatedly({ tools }, { port }, user, times) {
+  const client = new Conversation(tools.session, port);
+  const all = [];
+  try {
+    for (let n = 0; n <= times; n++) {
+      const { ms } = await client.next(`open ${user} ${PASSWORD}`);
+      await client.next('quit');
+      if (n > 0) all.push(ms);
+    }
+    client.end();
+    await client.ended();
+    return all;
+  } catch (error) {
+    client.kill();
+    throw error;
+  }
+}

@@ -165,9 +165,10 @@ service anvil {
  * What answers as a session does, and has none: in Node.js, the limit of those in Node.js; and with the system calls
  * that the promises take, in Node.js and in C, the limit of those that keep them.
  *
+ * @param {(limit: string) => boolean} which of them
  * @returns {Promise<(Server & { limit: string })[]>}
  */
-export async function startLimits({ site, tools }) {
+export async function startLimits({ site, tools }, which = () => true) {
   const started = [];
   const node = [process.execPath, new URL('./fixed-replies.mjs', import.meta.url).pathname];
   const kinds = [
@@ -176,7 +177,7 @@ export async function startLimits({ site, tools }) {
     { limit: 'promised calls in C', command: [tools.calls], calls: true },
   ];
   try {
-    for (const { limit, command, calls } of kinds) {
+    for (const { limit, command, calls } of kinds.filter(({ limit }) => which(limit))) {
       const spool = site.spool(calls ? limit.replaceAll(' ', '-') : 'ours');
       const more = calls ? [spool, site.users, site.directory('calls', limit)] : [];
       started.push({ ...(await start(site, OURS, spool, [...command, ...more])), limit });

@@ -1,6 +1,6 @@
 /**
- * The table: a row for each measure, the medians of its samples, ours beside the best peer and beside what the machine can
- * do, and which targets are met. A target that is missed is a finding, not a failure of the benchmark.
+ * The table: a row for each measure, the median of its samples or another quantile, ours beside the best peer and beside
+ * what the machine can do, and which targets are met. A target that is missed is a finding, not a failure of the benchmark.
  */
 import { OURS } from './servers.mjs';
 
@@ -23,8 +23,8 @@ export class Table {
   /**
    * @param {string} name
    * @param {string} unit
-   * @param {{ better?: 'less' | 'more', digits?: number, limit?: string, targets?: Target[] }} [options]
-   *   limit: what the machine's limit is, in words
+   * @param {{ better?: 'less' | 'more', digits?: number, limit?: string, targets?: Target[], quantile?: number }} [options]
+   *   limit: what the machine's limit is, in words; quantile: which of the samples is shown, if not their median
    */
   row(name, unit, options = {}) {
     const row = new Row(name, unit, this.withTargets ? options : { ...options, targets: [] });
@@ -79,8 +79,8 @@ class Row {
   /** Samples of what it can do otherwise, by how. */
   otherLimits = new Map();
 
-  constructor(name, unit, { better = 'less', digits = 1, limit, targets = [] }) {
-    Object.assign(this, { name, unit, better, digits, limit, targets });
+  constructor(name, unit, { better = 'less', digits = 1, limit, targets = [], quantile = 0.5 }) {
+    Object.assign(this, { name, unit, better, digits, limit, targets, quantile });
   }
 
   add(server, sample) {
@@ -102,7 +102,7 @@ class Row {
 
   median(server) {
     const samples = this.samples.get(server);
-    return samples === undefined ? undefined : median(samples);
+    return samples === undefined ? undefined : quantileOf(samples, this.quantile);
   }
 
   /** The best peer's figure. */
@@ -113,14 +113,17 @@ class Row {
   }
 
   get limitMedian() {
-    return this.limits.length === 0 ? undefined : median(this.limits);
+    return this.limits.length === 0 ? undefined : quantileOf(this.limits, this.quantile);
   }
 
   cells(servers) {
     const ours = this.median(OURS);
     const ratio = other => (ours === undefined || other === undefined ? '' : (ours / other).toFixed(2));
     const first = this.limits.length === 0 ? [] : [[this.limit, this.limits]];
-    const limits = [...first, ...this.otherLimits].map(([name, samples]) => [name, median(samples)]);
+    const limits = [...first, ...this.otherLimits].map(([name, samples]) => [
+      name,
+      quantileOf(samples, this.quantile),
+    ]);
     const verdicts = this.verdicts();
     return [
       this.name,
@@ -153,7 +156,13 @@ class Row {
 }
 
 export function median(numbers) {
+  return quantileOf(numbers, 0.5);
+}
+
+/** In between two samples, as much nearer to one of them as the quantile is. */
+function quantileOf(numbers, quantile) {
   const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const at = quantile * (sorted.length - 1);
+  const [before, after] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+  return before + (after - before) * (at - Math.floor(at));
 }

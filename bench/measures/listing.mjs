@@ -1,7 +1,14 @@
-/** UIDL, cold and again, and the headers (TOP n 0) of everything: what clients ask for that leave mail on the server. */
+/** UIDL, cold, after a delivery and again, and the headers (TOP n 0) of everything: what clients ask for that leave mail on the server. */
+import { appendFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { inSession, openAndQuit } from '../clients.mjs';
+import { delivery } from '../mailboxes.mjs';
 import { inRound, inTurns, placeFor } from '../running.mjs';
 import { age, change } from '../site.mjs';
+
+const DELIVERIES = 3;
+/** Time for a change to be older than the clock of the file system can tell apart. */
+const SETTLED_MS = 50;
 
 export async function listing(bench) {
   const { user, mailbox, name } = bench.mailboxes.find(({ main }) => main);
@@ -10,17 +17,26 @@ export async function listing(bench) {
   const rows = {
     cold: bench.table.row(`UIDL of everything, changed mailbox, ${name}`, 'ms'),
     uidl: bench.table.row(`UIDL of everything, ${name}`, 'ms', { targets }),
+    delivered: bench.table.row(`UIDL of everything after a delivery, ${name}`, 'ms', { targets }),
     top: bench.table.row(`TOP n 0 of everything, 32 in flight, ${name}`, '1/s', rates),
     single: bench.table.row(`TOP n 0 of everything, one at a time, ${name}`, '1/s', rates),
   };
-  const measure = async (server, path) => {
+  const uidlOnly = (server, row) =>
+    inSession(bench, server, user, async next => {
+      row.add(server.name, (await next('list UIDL')).ms);
+      await next('quit');
+    });
+  const measure = async (server, path, round) => {
     change(path);
     server.forget();
     age(path);
-    await inSession(bench, server, user, async next => {
-      rows.cold.add(server.name, (await next('list UIDL')).ms);
-      await next('quit');
-    });
+    await uidlOnly(server, rows.cold);
+    for (let n = 0; n < DELIVERIES; n++) {
+      appendFileSync(path, delivery(round * DELIVERIES + n));
+      age(path);
+      await pause(SETTLED_MS);
+      await uidlOnly(server, rows.delivered);
+    }
     await inSession(bench, server, user, async next => {
       rows.uidl.add(server.name, (await next('list UIDL')).ms);
       for (const [row, depth] of [
@@ -37,5 +53,7 @@ export async function listing(bench) {
   const pathOf = placeFor(bench, servers, mailbox(), user);
   await inTurns(bench, rows.cold, servers, 1, server => openAndQuit(bench, server, user));
   for (let round = 0; round < Math.min(bench.rounds, 3); round++)
-    await inTurns(bench, rows.cold, inRound(servers, round), 1, server => measure(server, pathOf(server)));
+    await inTurns(bench, rows.cold, inRound(servers, round), 1, server =>
+      measure(server, pathOf(server), round),
+    );
 }
