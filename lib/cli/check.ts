@@ -3,12 +3,15 @@
  * mailbox files, their locks and who holds them, sessions, journals, permissions. It changes nothing, takes
  * no lock, and keeps the ids it was started with: as root it sees all, as a user their own mailbox.
  */
-import { readdirSync } from 'node:fs';
+import { lstatSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { readNow } from '../auth/file-snapshot.js';
 import { isUserName } from '../auth/user-name.js';
 import { parseUsers } from '../auth/users-lines.js';
 import { type RawOptions, type Settings, settingsFrom } from '../config.js';
 import { EX, errnoOf, UsageError } from '../errors.js';
+import type { Finding } from '../maildrop/examine.js';
+import { otherFile } from '../maildrop/other-files.js';
 import type { Account } from '../pop3/ports.js';
 import { mailboxOwner } from './per-user.js';
 import { selfCheck } from './self-check.js';
@@ -32,7 +35,7 @@ export async function checkCommand(raw: RawOptions, names: readonly string[]): P
   ]);
 
   let troubles = 0;
-  const tell = (findings: readonly { what: string; remedy?: string }[]) => {
+  const tell = (findings: readonly Finding[]) => {
     for (const { what, remedy } of findings) {
       if (remedy !== undefined) troubles++;
       process.stdout.write(
@@ -48,7 +51,8 @@ export async function checkCommand(raw: RawOptions, names: readonly string[]): P
       remedy: or ? `${remedy}; or ${or}` : remedy,
     })),
   );
-  const users = names.length > 0 ? names : mailboxesIn(settings, tell);
+  const isKnown = (name: string) => accounts.has(name) || host.findUser(name) !== undefined;
+  const users = names.length > 0 ? names : mailboxesIn(settings, isKnown, tell);
   for (const user of users) {
     const owner = mailboxOwner(host, accounts.get(user)?.account ?? { user });
     process.stdout.write(`${user}:\n`);
@@ -76,8 +80,12 @@ function modelIn({ stateDir }: Settings): string {
   return model === undefined ? 'not used yet' : `${model} model`;
 }
 
-/** Names in the spool that may be a mailbox; the others are told, since no login will ever find them. */
-function mailboxesIn({ spool }: Settings, tell: (findings: readonly { what: string }[]) => void): string[] {
+/** Names in the spool that are, or may be, a user's; the others are told, since no login will ever find them. */
+function mailboxesIn(
+  { spool }: Settings,
+  isKnown: (name: string) => boolean,
+  tell: (findings: readonly Finding[]) => void,
+): string[] {
   let names: string[];
   try {
     names = readdirSync(spool).sort();
@@ -86,7 +94,23 @@ function mailboxesIn({ spool }: Settings, tell: (findings: readonly { what: stri
     if (['ENOENT', 'EACCES', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return [];
     throw error;
   }
-  const others = names.filter(name => !isUserName(name) && !/\.lock$|^\..*\.lock\./.test(name));
-  tell(others.map(name => ({ what: `${JSON.stringify(name)} is no user name: nobody can log in to it` })));
-  return names.filter(isUserName);
+  const isMailbox = (name: string) => isUserName(name) && (isKnown(name) || !otherFile(name));
+  // Of a lock is told with its mailbox.
+  const others = names.filter(name => !isMailbox(name) && !/\.lock$|^\..*\.lock\./.test(name));
+  tell(others.map(name => describeOther(spool, name)));
+  return names.filter(isMailbox);
+}
+
+function describeOther(spool: string, name: string): Finding {
+  const quoted = JSON.stringify(name);
+  const other = otherFile(name);
+  if (other === undefined) return { what: `${quoted} is no user name: nobody can log in to it` };
+  const path = join(spool, name);
+  const size = other.mayHoldMail ? lstatSync(path, { throwIfNoEntry: false })?.size : 0;
+  const what = `${quoted} is no mailbox: ${other.what}`;
+  if (!size) return { what };
+  return {
+    what: `${what}, of ${size} octets`,
+    remedy: `look whether it has mail that its user misses: formail -s mbox-pop3d deliver USER < ${path}; remove it then`,
+  };
 }

@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path';
 import { isUserName } from '../auth/user-name.js';
 import type { Settings } from '../config.js';
 import { errnoOf } from '../errors.js';
+import { otherFile } from '../maildrop/other-files.js';
 
 /** One trouble and what to do about it, as text for a log line. */
 export interface Finding {
@@ -165,7 +166,7 @@ function checkMailboxes({ spool, readOnly }: Settings): Finding[] {
     if (errnoOf(error) === 'EACCES') return [];
     throw error;
   }
-  for (const name of names.filter(isUserName)) {
+  for (const name of names.filter(name => isUserName(name) && !otherFile(name))) {
     const path = join(spool, name);
     try {
       if (!lstatSync(path).isFile()) continue;

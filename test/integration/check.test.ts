@@ -17,6 +17,7 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { leftByOthers } from '../support/left-by-others.js';
 import { message, messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { IS_ROOT, run } from '../support/program.js';
@@ -176,6 +177,25 @@ test('mailbox files that are none, or not as they should be', async () => {
   expect(stdout).toContain('"no user name" is no user name');
   expect(stdout).toMatch(/\n8 mailboxes, 8 troubles\n$/);
   expect(code).toBe(1);
+});
+
+test('files of other programs: what they are; mail may be in some; one that is a user has a mailbox', async () => {
+  const places = servePlaces({ alice: MAIL, 'bob.lock.a.b': MAIL });
+  for (const name of leftByOthers('alice')) writeFileSync(join(places.spool, name), '');
+  const { code, stdout } = await check(places);
+  for (const name of leftByOthers('alice'))
+    expect(stdout).toContain(`\n  ${JSON.stringify(name)} is no mailbox: `);
+  expect(stdout).toMatch(/\n2 mailboxes, 0 troubles\n$/);
+  expect(about(stdout, 'bob.lock.a.b')).toMatch(/2 messages/);
+  expect(code).toBe(0);
+
+  for (const name of ['.alice.pop', 'BOGUS.alice.x']) writeFileSync(join(places.spool, name), MAIL);
+  const { stdout: withMail } = await check(places);
+  expect(withMail).toMatch(/TROUBLE: "\.alice\.pop" .* qpopper was serving, of \d+ octets\n {4}remedy: look/);
+  expect(withMail).toMatch(
+    /TROUBLE: "BOGUS\.alice\.x" .* procmail has put aside, of \d+ octets\n {4}remedy: look/,
+  );
+  expect(withMail).toMatch(/\n2 mailboxes, 2 troubles\n$/);
 });
 
 test('who has it: a session, the kernel lock of another program', async () => {

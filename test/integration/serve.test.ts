@@ -1,8 +1,17 @@
 /** `mbox-pop3d serve` as a process: whom it becomes, where it listens, what it finds wrong, what it logs. */
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { leftByOthers } from '../support/left-by-others.js';
 import { message, messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { IS_ROOT, launch, type Running } from '../support/program.js';
@@ -158,6 +167,13 @@ describe('self-check at start', () => {
     const client = await Pop3Client.greeted(port);
     await client.ok(`USER ${USER}`);
     expect(await client.ask(`PASS ${passwordOf(USER)}`)).toMatch(/^-ERR \[SYS\/PERM\] /);
+  });
+
+  test('files that other programs left beside the mailboxes are not taken for some', async () => {
+    const places = servePlaces({ [USER]: message(1) });
+    for (const name of leftByOthers(USER)) writeFileSync(join(places.spool, name), '', { mode: 0 });
+    const { server } = await serving(places);
+    expect(server.stderr()).not.toContain('self-check');
   });
 
   test('a spool that everybody can write to, and that is not sticky', async () => {
