@@ -36,7 +36,9 @@ export class Chain implements Authenticator {
 
   /** A method that one backend does not know is not for all; without its users at hand, nobody can tell. */
   async provable(): Promise<Provable> {
-    const each = await Promise.all(this.#provers().map(prover => prover.provable()));
+    const provers = this.#provers();
+    if (this.#backends.length === 1 && provers[0] !== undefined) return provers[0].provable();
+    const each = await Promise.all(provers.map(prover => prover.provable()));
     const some = new Set<ProofMethod>(each.flatMap(provable => [...provable.some]));
     const everywhere = each.length === this.#backends.length;
     const all = [...some].filter(method => everywhere && each.every(provable => provable.all.has(method)));

@@ -19,10 +19,10 @@ export interface Snapshot {
 }
 
 /**
- * What changes whenever the content does, or the file is replaced. Rejects as stat(2) does. Asked at each login, so what
+ * What changes whenever the content does, or the file is replaced. Throws as stat(2) does. Asked at each login, so what
  * stat(2) tells is in memory, and takes a microsecond: at once, and not through libuv's pool, which takes twenty.
  */
-export async function fileIdentity(path: string): Promise<string> {
+export function fileIdentity(path: string): string {
   return identityOf(statSync(path, { bigint: true }));
 }
 
@@ -44,11 +44,11 @@ export async function readNow(path: string): Promise<Snapshot> {
 /** Reads the file once it has stood still. Rejects like `readNow`, and when it never does. */
 export async function readSettled(path: string): Promise<Snapshot> {
   for (let look = 0; look < MAX_LOOKS; look += 1) {
-    const before = await fileIdentity(path);
+    const before = fileIdentity(path);
     await delay(SETTLE_MS);
-    if ((await fileIdentity(path)) !== before) continue;
+    if (fileIdentity(path) !== before) continue;
     const snapshot = await readNow(path);
-    if (snapshot.identity === before && (await fileIdentity(path)) === before) {
+    if (snapshot.identity === before && fileIdentity(path) === before) {
       return { ...snapshot, fresh: false };
     }
   }

@@ -120,7 +120,7 @@ export class UsersFile implements Authenticator {
   async #current(): Promise<Loaded> {
     const { path, log } = this.#options;
     try {
-      const identity = await fileIdentity(path);
+      const identity = fileIdentity(path);
       if (identity !== this.#loaded.identity || this.#loaded.fresh) {
         this.#loading ??= this.#reload().finally(() => {
           this.#loading = undefined;

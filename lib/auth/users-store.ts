@@ -86,11 +86,7 @@ async function editOnce(
   const like = before === undefined ? await directory.stat() : await stat(path);
   const temporary = await writeBeside(path, text, like, before !== undefined);
   try {
-    const now = await fileIdentity(path).catch((error: unknown) => {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
-    });
-    if (now !== before?.identity) {
+    if (identityNow(path) !== before?.identity) {
       await unlink(temporary);
       return undefined;
     }
@@ -101,6 +97,16 @@ async function editOnce(
   }
   await directory.sync();
   return { path, created: before === undefined, text };
+}
+
+/** Undefined when there is no such file. */
+function identityNow(path: string): string | undefined {
+  try {
+    return fileIdentity(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** Waits while somebody seems to be writing it. */

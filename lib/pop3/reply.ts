@@ -47,9 +47,15 @@ export function err(text: string, extras: Pick<Reply, 'code' | 'next'> = {}): Re
   return { ok: false, text, ...extras };
 }
 
+/** What a text cannot have, or only behind a response code. */
+const UNUSUAL = /[^\x20-\x5a\x5c-\x7e]/;
+
 /** The status line of a reply, with its CRLF. */
 export function statusLine(reply: Pick<Reply, 'ok' | 'text' | 'code'>): string {
   const status = reply.ok ? '+OK ' : '-ERR ';
+  if (!reply.code && reply.text !== '' && !UNUSUAL.test(reply.text)) {
+    return `${(status + reply.text).slice(0, MAX_STATUS - 2)}\r\n`;
+  }
   // Texts of `Unavailable` come from other rooms: whatever they hold, the line stays a line.
   const text = reply.text.replace(/[^\x20-\x7e]/g, '?') || (reply.ok ? 'done' : 'failed');
   // RFC 2449 §3 (schar): without a response code there is no `[` in the text at all.

@@ -1,6 +1,6 @@
 /**
  * One client's stream as a session uses it: wait for a line, wait until output is accepted, end. All
- * waiting is in `waitFor`, and all of it ends when the connection does, whoever ended it.
+ * waiting is for `woken`, and all of it ends when the connection does, whoever ended it.
  *
  * Invariants: the stream is only read when a line is asked for, so a client that does not read its
  * replies is not read from either; the idle timer runs only while we wait for the client, from one
@@ -9,12 +9,15 @@
 import type { Duplex } from 'node:stream';
 import { Disconnected } from '../errors.js';
 import { type Line, LineReader, MAX_LINE } from '../pop3/request.js';
+import type { MaybeLater } from './limits.js';
 import { AT_A_TIME, MOST_HELD } from './received.js';
 import type { Inbound, Secured, TlsOffer } from './session-services.js';
 import { type AskKernel, Silence } from './silence.js';
 
 /** How long a client may take to see our end of the connection, in ms, before it is cut. */
 const LINGER = 2000;
+
+const NOBODY = () => {};
 
 /** What ended, or will end, a connection. */
 export type Reason =
@@ -46,7 +49,9 @@ export class Connection {
   private lines = new LineReader();
   /** Of TLS, before the login. */
   private inbound: Inbound | undefined;
-  private wake: () => void = () => {};
+  private wake: () => void = NOBODY;
+  /** Looks whether the client is silent for too long; there from the first time that we wait for it. */
+  private lookout: NodeJS.Timeout | undefined;
   private readonly onReadable = () => this.wake();
   private readonly onEnd = () => {
     this.endOfInput = true;
@@ -167,20 +172,26 @@ export class Connection {
    * @throws Disconnected
    */
   async line(longest?: number): Promise<Line | undefined> {
-    let line: Line | undefined;
-    await this.until(() => {
-      line = this.nextLine(longest);
-      return line !== undefined || this.endOfInput;
-    });
-    return line;
+    let line = this.nextLine(longest);
+    if (line !== undefined || this.endOfInput) return line;
+    this.watch();
+    try {
+      do {
+        await this.woken();
+        line = this.nextLine(longest);
+      } while (line === undefined && !this.endOfInput);
+      return line;
+    } finally {
+      this.unwatch();
+    }
   }
 
   /**
-   * Sends octets. Resolves when the stream has accepted all of them.
+   * Sends octets. Over when the stream has accepted all of them, which it usually has at once.
    * @param unused called once, when it refers to none of them any more, whatever became of them
    * @throws Disconnected
    */
-  async write(octets: Uint8Array, unused: () => void = () => {}): Promise<void> {
+  write(octets: Uint8Array, unused: () => void = NOBODY): MaybeLater<void> {
     let inUse = true;
     const release = () => {
       if (inUse) unused();
@@ -197,8 +208,8 @@ export class Connection {
       this.wake();
     });
     // The kernel usually takes all of it at once; the stream says so at the next tick, but knows it now.
-    if (this.stream.writableLength > 0) await this.until(() => accepted);
-    else release();
+    if (this.stream.writableLength > 0) return this.until(() => accepted);
+    release();
   }
 
   /** Waits `ms`; the only wait that is not for the client. */
@@ -209,8 +220,9 @@ export class Connection {
       this.wake();
     }, ms);
     try {
-      await this.waitFor(() => passed);
+      while (!passed) await this.woken();
     } finally {
+      this.wake = NOBODY;
       clearTimeout(timer);
     }
   }
@@ -239,6 +251,7 @@ export class Connection {
    * sends is read and dropped for a moment: closing over unread input makes TCP discard our last reply.
    */
   async close(linger: boolean): Promise<void> {
+    clearTimeout(this.lookout);
     const idle = setTimeout(() => this.stream.destroy(), this.patience.idleTimeout);
     let limit: NodeJS.Timeout | undefined;
     if (!this.stream.destroyed) {
@@ -263,46 +276,45 @@ export class Connection {
   /** Waits for the client: until `done`, asked again after each event. */
   private async until(done: () => boolean): Promise<void> {
     if (done()) return;
-    const leave = this.watch();
+    this.watch();
     try {
-      await this.waitFor(done);
+      do await this.woken();
+      while (!done());
     } finally {
-      leave();
+      this.unwatch();
     }
   }
 
-  /** Cuts the connection when the client is silent for too long, until the returned function is called. */
-  private watch(): () => void {
-    const { idleTimeout, lookEvery } = this.patience;
-    let over = false;
-    const look = (sure: boolean) => {
-      if (over) return;
-      const left = idleTimeout - this.silence.length();
-      if (left > 0) timer = setTimeout(look, Math.min(left, lookEvery), false);
-      else if (sure) this.cut('idle');
-      // This process may have been stopped: what the client has sent meanwhile is read first.
-      else setImmediate(look, true);
-    };
+  /** From now on we wait for the client, and cut the connection when it is silent for too long. */
+  private watch(): void {
     this.silence.begin();
-    let timer = setTimeout(look, Math.min(idleTimeout, lookEvery), false);
-    return () => {
-      over = true;
-      clearTimeout(timer);
-      this.silence.end();
-    };
+    this.lookout ??= this.lookIn(this.patience.idleTimeout);
   }
 
-  /** Waits until `done`, which is not so yet. */
-  private async waitFor(done: () => boolean): Promise<void> {
-    try {
-      do {
-        this.mustBeOpen();
-        await new Promise<void>(resolve => {
-          this.wake = resolve;
-        });
-      } while (!done());
-    } finally {
-      this.wake = () => {};
-    }
+  private unwatch(): void {
+    this.wake = NOBODY;
+    this.silence.end();
+  }
+
+  private lookIn(left: number): NodeJS.Timeout {
+    return setTimeout(() => this.look(false), Math.min(left, this.patience.lookEvery));
+  }
+
+  /** One timer for all waits: most are short. */
+  private look(sure: boolean): void {
+    if (this.over !== undefined) return;
+    const left = this.patience.idleTimeout - this.silence.length();
+    if (left > 0) this.lookout = this.lookIn(left);
+    else if (sure) this.cut('idle');
+    // This process may have been stopped: what the client has sent meanwhile is read first.
+    else setImmediate(() => this.look(true));
+  }
+
+  /** Resolves at the next event. @throws Disconnected when the connection is over */
+  private woken(): Promise<void> {
+    this.mustBeOpen();
+    return new Promise(resolve => {
+      this.wake = resolve;
+    });
   }
 }

@@ -72,28 +72,31 @@ export class DescriptorBudget {
     if (!this.#areLeft(OF_SESSION)) return undefined;
     this.#used += OF_SESSION;
     this.#strangers--;
-    let resting = false;
-    const isScarce = () => this.#used > this.#all * SCARCE_FROM;
-    return {
-      get scarce() {
-        return isScarce();
-      },
-      rest: () => {
-        resting = true;
-        this.#resting++;
-        this.#giveBack(OF_SESSION);
-      },
-      wake: async () => {
-        await this.#take();
-        resting = false;
-        this.#resting--;
-      },
-      end: () => {
-        this.#strangers++;
-        if (resting) this.#resting--;
-        else this.#giveBack(OF_SESSION);
-      },
-    };
+    return new OfSession(this);
+  }
+
+  /** Whether idle sessions should do without theirs. */
+  get scarce(): boolean {
+    return this.#used > this.#all * SCARCE_FROM;
+  }
+
+  /** One more session rests. */
+  rest(): void {
+    this.#resting++;
+    this.#giveBack(OF_SESSION);
+  }
+
+  /** It goes on, when there are descriptors for it. */
+  async wake(): Promise<void> {
+    await this.#take();
+    this.#resting--;
+  }
+
+  /** A session is over. @param resting whether it rested */
+  end(resting: boolean): void {
+    this.#strangers++;
+    if (resting) this.#resting--;
+    else this.#giveBack(OF_SESSION);
   }
 
   /** Whether who comes new may have so many. */
@@ -124,6 +127,30 @@ export class DescriptorBudget {
 export interface CountedDescriptors extends SessionDescriptors {
   /** The session is over; it rests, or has closed all it had. */
   end(): void;
+}
+
+class OfSession implements CountedDescriptors {
+  #resting = false;
+
+  constructor(private readonly budget: DescriptorBudget) {}
+
+  get scarce(): boolean {
+    return this.budget.scarce;
+  }
+
+  rest(): void {
+    this.#resting = true;
+    this.budget.rest();
+  }
+
+  async wake(): Promise<void> {
+    await this.budget.wake();
+    this.#resting = false;
+  }
+
+  end(): void {
+    this.budget.end(this.#resting);
+  }
 }
 
 /** Node.js has raised the soft limit to the hard one when it started. */

@@ -32,7 +32,8 @@ export async function attemptLogin(
   const login = 'password' in credentials ? { password: credentials.password, peer } : undefined;
   let began = performance.now();
   let checked = false;
-  const attempt = await services.throttle.begin(peer.address, credentials.user, login);
+  const begun = services.throttle.begin(peer.address, credentials.user, login);
+  const attempt = begun instanceof Promise ? await begun : begun;
   try {
     if (attempt === undefined) throw tooMany();
     if (attempt.wait > 0) {
@@ -53,7 +54,7 @@ export async function attemptLogin(
     connection.mustBeOpen();
     attempt.succeeded();
     const { account } = verdict;
-    await confirm(credentials, verdict);
+    if ('confirm' in credentials) await confirm(credentials, verdict);
     return await open(services, peer, connection, account);
   } catch (error) {
     if (error instanceof Unavailable) {
@@ -78,7 +79,8 @@ async function open(
   connection: Pick<Connection, 'silentFor' | 'cut'>,
   account: Account,
 ): Promise<LoggedIn> {
-  const leave = await services.users.enter(account.user);
+  const entered = services.users.enter(account.user);
+  const leave = entered instanceof Promise ? await entered : entered;
   if (leave === undefined) {
     throw new Unavailable('SYS/TEMP', 'too many connections of this user, try again later', { fatal: true });
   }

@@ -7,6 +7,7 @@
  * has accepted what was in it.
  */
 import type { Connection } from './connection.js';
+import type { MaybeLater } from './limits.js';
 
 /** Octets put together before they are sent. */
 export const CAPACITY = 64 * 1024;
@@ -87,9 +88,9 @@ export class Output {
   }
 
   /** Adds ASCII text. Nothing to wait for but when it does not fit. @throws Disconnected */
-  text(text: string): void | Promise<void> {
+  text(text: string): MaybeLater<void> {
     this.sinceTurn += Math.max(0, LEAST - text.length);
-    if (text.length > this.room) return this.flush().then(() => this.add(text));
+    if (text.length > this.room) return this.flushAndAdd(text);
     this.add(text);
   }
 
@@ -105,19 +106,28 @@ export class Output {
     this.message ||= message;
   }
 
-  /** Sends what is held. Resolves when it was accepted. @throws Disconnected */
-  async flush(): Promise<void> {
+  /** Sends what is held. Over when it was accepted, which is usually at once. @throws Disconnected */
+  flush(): MaybeLater<void> {
     const { buffer, used } = this;
     if (buffer === undefined || used === 0) return;
     this.buffer = undefined;
     this.used = 0;
     this.message = false;
     // Also when the connection is lost in the meantime: the kernel may be reading it until then.
-    await this.connection.write(buffer.subarray(0, used), () => this.places.giveBack(buffer));
+    const written = this.connection.write(buffer.subarray(0, used), () => this.places.giveBack(buffer));
     this.sinceTurn += used;
-    if (this.sinceTurn < TURN) return;
+    return this.sinceTurn < TURN ? written : this.endTurn(written);
+  }
+
+  private async endTurn(written: MaybeLater<void>): Promise<void> {
     this.sinceTurn = 0;
+    await written;
     await new Promise<void>(resolve => setImmediate(resolve));
+  }
+
+  private async flushAndAdd(text: string): Promise<void> {
+    await this.flush();
+    this.add(text);
   }
 
   /** Forgets what is held and was not sent: the session is over. */

@@ -10,6 +10,7 @@ import type { ScanListing } from '../pop3/listing.js';
 import { LEAST_ROOM, Multiline } from '../pop3/multiline.js';
 import { type Content, MAX_STATUS, type Reply, statusLine } from '../pop3/reply.js';
 import type { Connection } from './connection.js';
+import type { MaybeLater } from './limits.js';
 import { CAPACITY, type Output } from './output.js';
 import type { SessionLog } from './session-log.js';
 
@@ -48,10 +49,15 @@ function roomFor(octets: number): number {
   return Math.ceil((octets * 4) / 3) + MAX_STATUS + 2 * LEAST_ROOM;
 }
 
-/** A reply without a message. @throws Disconnected */
-export async function sendReply(wire: Wire, reply: Reply): Promise<void> {
+/** A reply without a message; at once, where there is room for it. @throws Disconnected */
+export function sendReply(wire: Wire, reply: Reply): MaybeLater<void> {
+  const said = wire.output.text(statusLine(reply));
+  return reply.listing || reply.scan ? sendLines(wire, reply, said) : said;
+}
+
+async function sendLines(wire: Wire, reply: Reply, said: MaybeLater<void>): Promise<void> {
   const { output } = wire;
-  await output.text(statusLine(reply));
+  await said;
   if (reply.listing) await output.text([...reply.listing, '.'].map(line => `${line}\r\n`).join(''));
   if (reply.scan) await sendScan(wire, reply.scan);
 }

@@ -18,6 +18,7 @@ import { isProxyHeader, type Line, parseRequest } from '../pop3/request.js';
 import { beginTransaction, type Transaction, transaction } from '../pop3/transaction.js';
 import { Connection, type Patience, type Reason } from './connection.js';
 import { type Greeting, greet } from './greeting.js';
+import type { MaybeLater } from './limits.js';
 import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { isLocal } from './peer.js';
@@ -187,12 +188,15 @@ class Session {
     for (;;) {
       let line = this.connection.nextLine();
       if (line === undefined) {
-        await this.output.flush();
+        // What is done already is not waited for: it would cost as much as a short command.
+        const flushed = this.output.flush();
+        if (flushed) await flushed;
         line = await this.connection.line();
       }
       // The start of a line, then the end, is no command. RFC 1939 §6: no UPDATE without QUIT.
       if (line === undefined) return 'closed';
-      const reply = line === 'flooded' ? undefined : await this.answer(line);
+      const answered = line === 'flooded' ? undefined : this.answer(line);
+      const reply = answered instanceof Promise ? await answered : answered;
       if (reply?.next === 'transaction' && this.opened) this.state = this.opened;
       if (reply?.next === 'tls' && this.tls) {
         await this.output.flush();
@@ -239,20 +243,33 @@ class Session {
     return reason;
   }
 
-  /** Runs one line and says its reply. @returns what was said */
-  private async answer(line: Exclude<Line, 'flooded'>): Promise<Reply> {
-    let reply: Reply;
+  /** Runs one line and says its reply. @returns what was said; at once, where nothing had to be waited for */
+  private answer(line: Exclude<Line, 'flooded'>): MaybeLater<Reply> {
+    let reply: MaybeLater<Reply>;
     let keyword = '';
     try {
       if (line === 'too-long') throw new BadRequest('command line too long');
       if (!this.opened && isProxyHeader(line, this.badCommands)) throw this.proxyHeader();
       const request = parseRequest(line);
       keyword = request.keyword;
-      reply = await (this.state.state === 'authorization'
-        ? dispatch(authorization, this.state, request)
-        : dispatch(transaction, this.state, request));
-      this.badCommands = 0;
-      this.strangeWords = 0;
+      reply =
+        this.state.state === 'authorization'
+          ? dispatch(authorization, this.state, request)
+          : dispatch(transaction, this.state, request);
+    } catch (error) {
+      return this.say(this.failed(error, keyword));
+    }
+    if (reply instanceof Promise || reply.next || reply.content) return this.complete(reply, keyword);
+    this.wasGood();
+    return this.say(reply);
+  }
+
+  /** What there is to a reply besides saying it. */
+  private async complete(answered: MaybeLater<Reply>, keyword: string): Promise<Reply> {
+    let reply: Reply;
+    try {
+      reply = answered instanceof Promise ? await answered : answered;
+      this.wasGood();
       if (reply.next === 'update') reply = await this.update(reply);
       if (reply.next === 'tls') {
         await this.tls?.ready();
@@ -266,8 +283,17 @@ class Session {
     } catch (error) {
       reply = this.failed(error, keyword);
     }
-    await sendReply(this.wire, reply);
-    return reply;
+    return this.say(reply);
+  }
+
+  private wasGood(): void {
+    this.badCommands = 0;
+    this.strangeWords = 0;
+  }
+
+  private say(reply: Reply): MaybeLater<Reply> {
+    const said = sendReply(this.wire, reply);
+    return said ? said.then(() => reply) : reply;
   }
 
   private proxyHeader(): Unavailable {
@@ -317,7 +343,7 @@ class Session {
 
   private async logIn(credentials: Credentials): Promise<{ messages: number; octets: number }> {
     // This may take seconds: what was said before is not held back meanwhile.
-    await this.output.flush();
+    if (this.output.held > 0) await this.output.flush();
     await this.state.provable(); // Afterwards it may be too late.
     const { account, maildrop, leave } = await attemptLogin(
       this.services,
