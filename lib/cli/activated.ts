@@ -26,11 +26,7 @@ export async function serveActivated(
         implicit(port); // Throws now, not at the first client.
       }
     },
-    onReady: () => {
-      log.write('info', '-', 'ready', { by: given.by, sockets: given.sockets.length });
-      host.notify(`READY=1\nSTATUS=serving ${settings.spool}`);
-    },
-    onStopping: () => host.notify('STOPPING=1'),
+    onReady: () => log.write('info', '-', 'ready', { by: given.by, sockets: given.sockets.length }),
     idleExit: settings.idleExit,
     // Under inetd, descriptor 2 was the client's.
     syslog: given.by === 'inetd',

@@ -13,6 +13,7 @@ import { selfCheck } from './self-check.js';
 import { prepareService, recoverUsers, type Service } from './service.js';
 import type { Supervisor, SupervisorOptions } from './supervisor.js';
 import { ServerTls } from './tls.js';
+import { feedWatchdog } from './watchdog.js';
 
 /** What differs between the ways to be started. */
 export interface SharedOptions<Opened> {
@@ -20,7 +21,6 @@ export interface SharedOptions<Opened> {
   open(server: Pick<TcpServer, 'listen' | 'listenOn'>, tls: ServerTls | undefined): Promise<Opened>;
   /** Called once clients are served. */
   onReady(opened: Opened): void;
-  onStopping?(): void;
   /** Leave when nobody has been connected for so many milliseconds; 0 for never, as without it. */
   readonly idleExit?: number;
   /** The log goes to syslog(3). */
@@ -80,11 +80,14 @@ export async function serveShared<Opened>(
     tls?.reload();
   });
   options.onReady(opened);
+  host.notify(`READY=1\nSTATUS=serving ${settings.spool}`);
+  const restWatchdog = feedWatchdog(host);
   finishLeft();
-  await runUntilStopped(server, log, request, () => options.onStopping?.());
+  await runUntilStopped(server, log, request, () => host.notify('STOPPING=1'));
   await swept;
   await service.backends.close();
   await tls?.close();
+  restWatchdog();
   if (diskFailed) {
     throw new UsageError('the disk failed: an update is kept in its journal, see the log', EX.IOERR);
   }

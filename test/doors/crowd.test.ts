@@ -1,11 +1,11 @@
 /** Many at once through one door, and the doors that stay: notified, and left when nobody is there. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished } from 'vitest';
+import { expect } from 'vitest';
 import { messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
+import { ServiceManager } from '../support/service-manager.js';
 import { testAsRoot } from './as-root.js';
 import { DOORS, openDoor } from './doors.js';
 import { nowait, SECRET } from './login.js';
@@ -52,26 +52,6 @@ testAsRoot(
   },
 );
 
-/** A service manager's end of sd_notify(3): prints each datagram. */
-async function manager(path: string): Promise<{ child: ChildProcess; said: () => string[] }> {
-  const program = `import os, socket, sys
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.bind(sys.argv[1])
-os.chmod(sys.argv[1], 0o666)
-print('', flush=True)
-while True: print(repr(s.recv(65536).decode()), flush=True)`;
-  const child = spawn('python3', ['-c', program, path], { stdio: ['ignore', 'pipe', 'inherit'] });
-  onTestFinished(() => {
-    child.kill('SIGKILL');
-  });
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', chunk => {
-    text += chunk;
-  });
-  await once(child.stdout, 'data');
-  return { child, said: () => text.split('\n').filter(line => line !== '') };
-}
-
 const acceptNo = DOORS.find(({ name }) => name === 'systemd Accept=no, root')!;
 
 for (const workers of [1, 2]) {
@@ -82,17 +62,13 @@ for (const workers of [1, 2]) {
     async () => {
       const host = await ScratchHost.create();
       host.fill('alice', MAIL_OF_ALICE.join(''), { ...ALICE, gid: MAIL }, 0o660);
-      const path = join(host.root, 'notify');
-      const { child, said } = await manager(path);
-      const until = async (count: number) => {
-        while (said().length < count) await once(child.stdout!, 'data');
-      };
+      const manager = await ServiceManager.start();
       const door = await openDoor(acceptNo, host, ['--idle-exit=1', `--workers=${workers}`], {
-        NOTIFY_SOCKET: path,
+        NOTIFY_SOCKET: manager.path,
       });
       const client = await Pop3Client.greeted(door.port);
-      await until(1);
-      expect(said()).toEqual([`'READY=1\\nSTATUS=serving ${host.spool}'`]);
+      await manager.until(said => said.length > 0);
+      expect(manager.said()).toEqual([`'READY=1\\nSTATUS=serving ${host.spool}'`]);
       await client.logIn('alice', SECRET);
       // Longer than idle-exit: somebody is there.
       const idle = once(door.superserver, 'exit');
@@ -102,8 +78,8 @@ for (const workers of [1, 2]) {
       await client.ok('QUIT');
       expect(await client.rest()).toBe('');
       expect(await idle).toEqual([0, null]);
-      await until(2);
-      expect(said().slice(1)).toEqual(["'STOPPING=1'"]);
+      await manager.until(said => said.length > 1);
+      expect(manager.said().slice(1)).toEqual(["'STOPPING=1'"]);
     },
   );
 }

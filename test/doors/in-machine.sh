@@ -71,6 +71,27 @@ session shared
 systemctl show --property=ActiveState,StatusText,NRestarts mbox-pop3d.service >shared.state
 stop mbox-pop3d.service >shared.end
 
+# One that hangs: killed by the watchdog, and started again by the next client.
+mkdir /etc/systemd/system/mbox-pop3d.service.d
+printf '[Service]\nWatchdogSec=2\n' >/etc/systemd/system/mbox-pop3d.service.d/watchdog.conf
+systemctl daemon-reload
+fill alice:mail 660
+session watchdog-before
+sleep 5
+systemctl show --property=ActiveState,WatchdogUSec mbox-pop3d.service >watchdog.alive
+kill -STOP "$(systemctl show --property=MainPID --value mbox-pop3d.service)"
+for _ in {1..100}; do
+  systemctl is-active --quiet mbox-pop3d.service || break
+  sleep 0.1
+done
+systemctl show --property=ActiveState,Result mbox-pop3d.service >watchdog.hung
+systemctl reset-failed mbox-pop3d.service
+fill alice:mail 660
+session watchdog
+rm -r /etc/systemd/system/mbox-pop3d.service.d
+stop mbox-pop3d.service >watchdog.end
+systemctl daemon-reload
+
 # The same with TLS: a key that only root can read, by the lines about it in the unit.
 sed -i 's/^#\(LoadCredential=\|Environment=MBOX_POP3D_TLS\)/\1/' /etc/systemd/system/mbox-pop3d.service
 systemctl daemon-reload

@@ -114,7 +114,7 @@ describe.skipIf(NO_MACHINE)('run by a real systemd', () => {
 
   test('nothing has failed', () => {
     expect(results('failed')).toBe('');
-    for (const name of ['shared', 'closed', 'override', 'per-user', 'shared-tls']) {
+    for (const name of ['shared', 'watchdog', 'closed', 'override', 'per-user', 'shared-tls']) {
       expect(results(`${name}.end`)).not.toMatch(/^(Result=(?!success)|ExecMainStatus=[^0])/m);
     }
   });
@@ -138,6 +138,16 @@ describe.skipIf(NO_MACHINE)('run by a real systemd', () => {
     expect(lines).toContainEqual('<6>- ready by=systemd sockets=1');
     expect(lines).toContainEqual(expect.stringMatching(/^<6>127\.0\.0\.1 login user=alice /));
     expect(lines).toContainEqual(expect.stringMatching(/^<6>127\.0\.0\.1 logout .* deleted=1 left=1 /));
+  });
+
+  test('mbox-pop3d.service: one that hangs is killed by the watchdog, and the next client is served', () => {
+    expect(said('watchdog-before').slice(1)).toEqual(CONVERSATION);
+    expect(results('watchdog.alive')).toMatch(/^WatchdogUSec=2s$/m);
+    expect(results('watchdog.alive')).toMatch(/^ActiveState=active$/m);
+    expect(results('watchdog.hung')).toMatch(/^Result=watchdog$/m);
+    expect(results('watchdog.hung')).toMatch(/^ActiveState=failed$/m);
+    expect(said('watchdog').slice(1)).toEqual(CONVERSATION);
+    expect(results('watchdog.mailbox')).toBe(SECOND);
   });
 
   test('mbox-pop3d.service: a mailbox of mode 0600 is refused, and the log says what to do', () => {
