@@ -81,7 +81,7 @@ sleep 5
 systemctl show --property=ActiveState,WatchdogUSec mbox-pop3d.service >watchdog.alive
 kill -STOP "$(systemctl show --property=MainPID --value mbox-pop3d.service)"
 for _ in {1..100}; do
-  systemctl is-active --quiet mbox-pop3d.service || break
+  systemctl is-failed --quiet mbox-pop3d.service && break
   sleep 0.1
 done
 systemctl show --property=ActiveState,Result mbox-pop3d.service >watchdog.hung
