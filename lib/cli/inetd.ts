@@ -27,7 +27,7 @@ import { isImplicit, readCertificates } from './tls.js';
 const LINGER = 2000;
 
 const USAGE =
-  'a command is needed: serve, demo, recover, check or deliver (see --help), or a socket from inetd or systemd';
+  'a command is needed: serve, demo, recover, check, deliver or user (see --help), or a socket from inetd or systemd';
 
 /** Makes the log that is left, which writes what is at least as grave as `threshold`. */
 type LogOf = (host: Host, threshold: Level) => Log;

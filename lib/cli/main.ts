@@ -128,7 +128,9 @@ async function parser(args: readonly string[]) {
     .wrap(null)
     .exitProcess(false)
     .fail((message, error) => {
-      throw error instanceof UsageError || !message ? error : new UsageError(message, EX.USAGE);
+      if (error instanceof UsageError || !message) throw error;
+      const help = message.startsWith('Unknown') ? ' (see --help)' : '';
+      throw new UsageError(`${message}${help}`, EX.USAGE);
     });
 }
 

@@ -45,7 +45,9 @@ export function ownDirectory(dir: string, owner: DirectoryOwner, mode: number): 
       syncEntry(dir);
     }
   } catch (cause) {
-    throw new UsageError(`cannot create ${dir}: ${errnoOf(cause)}`, EX.CANTCREAT, { cause });
+    throw new UsageError(`cannot create ${dir}: ${errnoOf(cause)} (see --state-dir)`, EX.CANTCREAT, {
+      cause,
+    });
   }
   const stat = statSync(dir);
   if (!stat.isDirectory()) throw new UsageError(`${dir} is not a directory`, EX.CONFIG);

@@ -244,5 +244,8 @@ function refuseUnlessMailbox(stat: FileStat, owner: number): void {
   if (stat.kind === 'symlink') throw notAMailbox('it is a symbolic link');
   if (stat.kind !== 'file') throw notAMailbox('it is not a regular file');
   if (stat.nlink !== 1) throw notAMailbox(`it has ${stat.nlink} links`);
-  if (stat.uid !== owner) throw notAMailbox(`it is owned by uid ${stat.uid}, not ${owner}`);
+  if (stat.uid !== owner) {
+    const whose = owner < 0 ? 'and no user of this name may have one' : `not ${owner}`;
+    throw notAMailbox(`it is owned by uid ${stat.uid}, ${whose}`);
+  }
 }

@@ -44,7 +44,7 @@ async function shell(line: string, args: readonly string[], more: readonly numbe
 const nothing = (why: string) => ({
   code: 64,
   stdout: '',
-  stderr: `mbox-pop3d: a command is needed: serve, demo, recover, check or deliver (see --help), or a socket from inetd or systemd (${why})\n`,
+  stderr: `mbox-pop3d: a command is needed: serve, demo, recover, check, deliver or user (see --help), or a socket from inetd or systemd (${why})\n`,
 });
 
 describe('descriptor 0 is no socket of a client: one line, exit 64', () => {

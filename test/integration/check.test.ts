@@ -198,6 +198,15 @@ test('files of other programs: what they are; mail may be in some; one that is a
   expect(withMail).toMatch(/\n2 mailboxes, 2 troubles\n$/);
 });
 
+test.skipIf(!IS_ROOT)("one that is nobody's, to root, who never has a mailbox", async () => {
+  const places = servePlaces({ alice: MAIL });
+  writeFileSync(join(places.spool, 'ghost.of.alice'), MAIL);
+  const { stdout } = await check(places);
+  expect(about(stdout, 'ghost.of.alice')).toMatch(
+    /refused: it is owned by uid 0, and no user of this name may have one\n {4}remedy: no user of this name/,
+  );
+});
+
 test('who has it: a session, the kernel lock of another program', async () => {
   const places = servePlaces({ alice: MAIL, bob: MAIL });
   const { port, server } = await serving(places);

@@ -45,7 +45,7 @@ const SERVE = ['serve', '--users', '/nonexistent', '--listen', '127.0.0.1:0'];
 
 test.each<[string, string[], string | RegExp]>([
   ['no command', [], 'a command is needed: serve'],
-  ['an unknown command', ['bogus'], 'bogus'],
+  ['an unknown command', ['bogus'], 'bogus .see --help.'],
   ['an unknown option', [...SERVE, '--bogus'], 'bogus'],
   ['an option of another command', ['demo', '--spool', '/tmp'], 'spool'],
   ['--auth users without --users', ['serve', '--auth', 'users'], '--users is missing'],
@@ -90,7 +90,7 @@ test('a state directory that cannot be made: EX_CANTCREAT', async () => {
   const { users, spool } = places();
   const state = join(users, 'state');
   const args = ['serve', '--listen', '127.0.0.1:0', '--users', users, '--spool', spool, '--state-dir', state];
-  await expectRefused(args, EX.CANTCREAT, `cannot create ${state}: ENOTDIR`);
+  await expectRefused(args, EX.CANTCREAT, `cannot create ${state}: ENOTDIR (see --state-dir)`);
 });
 
 test('a port in use: EX_UNAVAILABLE, also when it is the second', async () => {
