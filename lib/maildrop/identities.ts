@@ -5,15 +5,19 @@
 import { crc32 } from 'node:zlib';
 import { Unavailable } from '../errors.js';
 import { asBuffer } from '../mbox/bytes.js';
+import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
-import { BODY_SAMPLE, IdentityDigest, identityIn } from '../mbox/unique-id.js';
+import { BODY_SAMPLE, IdentityDigest, identityByKernel, identityIn } from '../mbox/unique-id.js';
 import type { MailboxFile } from './mailbox-file.js';
+import { othersTurn, TURN } from './others-turn.js';
 
 /** Octets read at a time. */
 const WINDOW = 256 * 1024;
 
-/** Octets that are sooner read than a call is made to leave them out. */
+/** Octets that are sooner read than a call is made to leave them out: from a disk... */
 const GAP = 64 * 1024;
+/** ...and from memory. */
+const NEAR = 8 * 1024;
 
 /** Messages that are read together. */
 interface Run {
@@ -28,13 +32,18 @@ interface Run {
  */
 export async function identitiesOf(file: MailboxFile, index: MailboxIndex, first = 1): Promise<string[]> {
   const identities: string[] = [];
-  for await (const { extents, start, octets } of samples(file, runsOf(index, first))) {
+  let since = performance.now();
+  for await (const { extents, start, end, octets } of samples(file, runsOf(index, first))) {
     for (const extent of extents) {
-      const sample = octets.subarray(extent.start - start, sampleEnd(extent) - start);
       identities.push(
-        sampleEnd(extent) - start > WINDOW ? await identifyLong(file, extent) : identify(sample, extent),
+        end - start > WINDOW
+          ? await identifyLong(file, extent)
+          : identify(octets, extent.start - start, extent, file.kernel),
       );
     }
+    if (performance.now() - since < TURN) continue;
+    await othersTurn();
+    since = performance.now();
   }
   return identities;
 }
@@ -44,7 +53,7 @@ export async function identityOf(file: MailboxFile, index: MailboxIndex, n: numb
   const extent = index.extent(n);
   const end = sampleEnd(extent);
   if (end - extent.start > WINDOW) return identifyLong(file, extent);
-  return identify(asBuffer(await file.read(extent.start, end)), extent);
+  return identify(asBuffer(await file.read(extent.start, end)), 0, extent, undefined);
 }
 
 function sampleEnd({ body, contentEnd }: Extent): number {
@@ -68,14 +77,22 @@ function* runsOf(index: MailboxIndex, first: number): Generator<Run> {
   if (run !== undefined) yield run;
 }
 
-/** Reads the runs, always one ahead. The octets of a run are gone when the next one is asked for. */
+/**
+ * Reads the runs, always one ahead: of what is in memory only the samples, of the rest all of it, as a disk has it. The
+ * octets of a run are gone when the next one is asked for.
+ */
 async function* samples(file: MailboxFile, runs: Iterator<Run>): AsyncGenerator<Run & { octets: Buffer }> {
-  const buffers = [Buffer.allocUnsafeSlow(WINDOW), Buffer.allocUnsafeSlow(WINDOW)];
+  const slot = file.kernel?.memory.take();
+  const room = slot ?? Buffer.allocUnsafeSlow(2 * WINDOW);
   const read = async (turn: number) => {
     const { value: run, done } = runs.next();
     if (done === true) return undefined;
-    const into = buffers[turn % 2]!.subarray(0, Math.min(WINDOW, run.end - run.start));
-    return { ...run, octets: into.subarray(0, await file.readInto(into, run.start)) };
+    const [from, length] = [(turn % 2) * WINDOW, run.end - run.start];
+    // A single message, that is read piece by piece.
+    if (length > WINDOW) return { ...run, octets: room.subarray(0, 0) };
+    const octets = room.subarray(from, from + length);
+    if (readCachedSamples(file, run, octets)) return { ...run, octets };
+    return { ...run, octets: octets.subarray(0, await file.readInto(octets, run.start)) };
   };
   let turn = 0;
   let coming = read(turn);
@@ -87,13 +104,39 @@ async function* samples(file: MailboxFile, runs: Iterator<Run>): AsyncGenerator<
       yield run;
     }
   } finally {
-    // Nobody may close the file before that, nor is there anybody to tell.
+    // Nobody may close the file before that, or have the memory; nor is there anybody to tell.
     await coming.catch(() => {});
+    if (slot) file.kernel?.memory.giveBack(slot);
   }
 }
 
-/** @param sample [start, sampleEnd) of the message */
-function identify(sample: Buffer, { start, body, bodyOctets, headerCrc }: Extent): string {
+/** @returns whether all samples were in memory, and are in `octets` where they are in the run */
+function readCachedSamples(file: MailboxFile, { extents, start }: Run, octets: Buffer): boolean {
+  let from = start;
+  let to = start;
+  for (const extent of extents) {
+    if (extent.start - to > NEAR) {
+      if (!file.readCached(octets.subarray(from - start, to - start), from)) return false;
+      from = extent.start;
+    }
+    to = sampleEnd(extent);
+  }
+  return file.readCached(octets.subarray(from - start, to - start), from);
+}
+
+/** @param octets of which those from `at` on are [start, sampleEnd) of the message */
+function identify(octets: Buffer, at: number, extent: Extent, kernel: Kernel | undefined): string {
+  const { start, body, bodyOctets, headerCrc } = extent;
+  const end = sampleEnd(extent);
+  const address = kernel?.addressOf(octets) ?? -1;
+  // What was not read, because the file has become shorter, is for the twin to miss.
+  const isWhole = at + end - start <= octets.length;
+  if (kernel !== undefined && address >= 0 && isWhole) {
+    const identity = identityByKernel(kernel, address + at, extent, end);
+    if (identity === 'changed') throw changed();
+    if (identity !== undefined) return identity;
+  }
+  const sample = octets.subarray(at, at + end - start);
   if (crc32(sample.subarray(0, body - start)) !== headerCrc) throw changed();
   return identityIn(sample, bodyOctets);
 }

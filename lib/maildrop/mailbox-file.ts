@@ -146,6 +146,14 @@ export class MailboxFile {
   }
 
   /**
+   * Fills `into` from `start` on with what is in memory, at once.
+   * @returns whether all of it was, and the file was not closed to rest
+   */
+  readCached(into: Buffer, start: number): boolean {
+    return this.#fd !== undefined && this.io.readCached?.(this.#fd, into, start) === into.length;
+  }
+
+  /**
    * Indexes the file, in one pass of bounded memory.
    * @throws NotMbox when the first line is no From_ line
    */

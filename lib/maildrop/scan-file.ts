@@ -7,33 +7,13 @@ import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { Scanner } from '../mbox/scanner.js';
 import { readFully, type SpoolIo } from './io.js';
+import { othersTurn, TURN } from './others-turn.js';
 
 /** Octets read at a time: with half of it the calls for them show. */
 export const SCAN_CHUNK = 512 * 1024;
 
 /** Messages gone through before looking at the time, or empty lines in them. */
 const PIECE = 1000;
-
-/** How long to go through octets before others have a turn, milliseconds. */
-const TURN = 1;
-
-/** Scans that go on in one turn of the event loop: who waits for a reply waits for these, not for all. */
-const AT_ONCE = 4;
-
-/** Scans whose turn it is not, in order. */
-const waiting: (() => void)[] = [];
-
-function othersTurn(): Promise<void> {
-  return new Promise(resolve => {
-    if (waiting.push(resolve) === 1) setImmediate(letSomeGoOn);
-  });
-}
-
-function letSomeGoOn(): void {
-  const some = waiting.splice(0, AT_ONCE);
-  if (waiting.length > 0) setImmediate(letSomeGoOn);
-  for (const goOn of some) goOn();
-}
 
 export interface ScanOptions {
   /** Where to begin; offsets in the index are from there. Default: at the start. */

@@ -11,7 +11,7 @@
 import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.js';
-import { assignUniqueIds, type Ordinals, survivingOrdinals } from '../mbox/unique-id.js';
+import { assignUniqueIds, type Ordinals, survivingOrdinals } from '../mbox/ordinals.js';
 import { readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
 
 const HEADER = 'mbox-pop3d unique-ids 1\n';

@@ -21,14 +21,16 @@ export const METADATA = [
 export const METADATA_FIELDS = new FieldNames(METADATA);
 
 /** Fields that mail readers add to or change in a message that is otherwise the same. */
-export const VOLATILE_FIELDS = new FieldNames([
+export const VOLATILE = [
   ...METADATA,
   'Lines',
   'X-UIDL',
   'X-Mozilla-Status',
   'X-Mozilla-Status2',
   'X-Mozilla-Keys',
-]);
+];
+
+export const VOLATILE_FIELDS = new FieldNames(VOLATILE);
 
 /** Octets of a line that the detector looks at; longer than both lines it looks for. */
 const DETECTED = 96;

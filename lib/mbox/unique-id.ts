@@ -5,16 +5,13 @@
  * An identity is a digest of what no program changes: the From_ line, the header without volatile
  * fields, and how the body begins and how long it is. Line ends are not part of it, and neither is a
  * missing final newline: other programs that rewrite the file change both.
- *
- * Messages can be alike in all of that (the same mail delivered twice within a second). They are told
- * apart by an ordinal in file order: the first has the bare digest as its unique-id, the second
- * `digest-2`. When one of them is deleted the others keep their ordinals, which must then be remembered:
- * were they counted again, `digest-2` would become `digest`, which the client has seen and would skip.
- * Only a message that is gone can leave its unique-id to a later one, and only to one that is its twin.
+ * Messages that are alike in all of that are told apart in `ordinals.ts`.
  */
 import { createHash, hash } from 'node:crypto';
 import { asBuffer, CR, findLf, LF } from './bytes.js';
 import { HeaderFilter } from './header-filter.js';
+import type { Kernel } from './kernel/kernel.js';
+import type { Extent } from './mailbox-index.js';
 import { VOLATILE_FIELDS } from './metadata.js';
 
 /** Octets of the body, as they are in the file, that an identity needs at most. */
@@ -155,53 +152,21 @@ function gather(octets: Buffer, bodyOctets: number): number | undefined {
   return length;
 }
 
-/** Identity → ordinals of its messages in file order, for identities whose ordinals are not 1, 2, 3... */
-export type Ordinals = ReadonlyMap<string, readonly number[]>;
-
 /**
- * The ordinal of each message among those of its identity. Remembered ordinals go to the first
- * messages in file order, since mail is only ever appended; later ones count on from the highest.
+ * The same of octets in the kernel's memory.
+ * @param address where the message begins there
+ * @param end     offset in the file where its sample ends
+ * @returns `changed` when [start, body) is not what was indexed; undefined when the twin must look at the sample
  */
-function ordinalsOf(identities: readonly string[], remembered: Ordinals): number[] {
-  const counts = new Map<string, number>();
-  return identities.map(identity => {
-    const count = (counts.get(identity) ?? 0) + 1;
-    counts.set(identity, count);
-    const known = remembered.size === 0 ? undefined : remembered.get(identity);
-    if (known === undefined) return count;
-    return known[count - 1] ?? Math.max(0, ...known) + count - known.length;
-  });
-}
-
-/**
- * The unique-ids of all messages, in file order.
- * @param ordinals what `survivingOrdinals` returned when messages were last deleted
- */
-export function assignUniqueIds(identities: readonly string[], ordinals: Ordinals): string[] {
-  return ordinalsOf(identities, ordinals).map((ordinal, i) =>
-    ordinal === 1 ? identities[i]! : `${identities[i]}-${ordinal}`,
-  );
-}
-
-/**
- * What to remember once the marked messages are deleted: the ordinals of identities whose survivors
- * would not be counted 1, 2, 3... again. Usually nothing.
- * @param isMarked for a message-number: element n-1 of `identities` is message n
- */
-export function survivingOrdinals(
-  identities: readonly string[],
-  ordinals: Ordinals,
-  isMarked: (n: number) => boolean,
-): Map<string, number[]> {
-  const survivors = new Map<string, number[]>();
-  ordinalsOf(identities, ordinals).forEach((ordinal, i) => {
-    if (isMarked(i + 1)) return;
-    const list = survivors.get(identities[i]!);
-    if (list) list.push(ordinal);
-    else survivors.set(identities[i]!, [ordinal]);
-  });
-  for (const [identity, list] of survivors) {
-    if (list.every((ordinal, i) => ordinal === i + 1)) survivors.delete(identity);
-  }
-  return survivors;
+export function identityByKernel(
+  { exports, memory }: Kernel,
+  address: number,
+  { start, body, bodyOctets, headerCrc }: Extent,
+  end: number,
+): string | undefined {
+  const { shared } = memory;
+  const [bodyAt, endAt] = [address + body - start, address + end - start];
+  const length = exports.gatherIdentity(address, bodyAt, endAt, headerCrc, bodyOctets, shared.byteOffset);
+  if (length < 0) return 'changed';
+  return length === 0 ? undefined : hash('sha256', shared.subarray(0, length), 'hex').slice(0, 32);
 }

@@ -1,7 +1,7 @@
 /** A mailbox through years of deliveries and deletions: no survivor's unique-id ever changes. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { assignUniqueIds, survivingOrdinals } from '../../lib/mbox/unique-id.js';
+import { assignUniqueIds, survivingOrdinals } from '../../lib/mbox/ordinals.js';
 
 type Step = { deliver: string } | { remove: number };
 

@@ -143,6 +143,9 @@ test('after a delivery, the last message and what is new is read, and no more', 
   expect(maildrop.messages).toBe(13);
   // And the end of the line before it.
   expect(io.readOf('/spool/alice')).toBe(3 + last.length + fresh.length);
+  await maildrop.uniqueIds();
+  // The empty lines after them are nobody's.
+  expect(io.readOf('/spool/alice')).toBe(last.length + fresh.length - 1);
   await maildrop.release();
   expect(await session(spool)).toEqual(await truth(spool));
 });

@@ -4,8 +4,8 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { assignUniqueIds } from '../../lib/mbox/ordinals.js';
 import { NotMbox } from '../../lib/mbox/scanner.js';
-import { assignUniqueIds } from '../../lib/mbox/unique-id.js';
 import { oracle } from '../support/oracle.js';
 import { extents, identity, scan, wire } from '../support/oracle-tools.js';
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { assignUniqueIds, IdentityDigest, survivingOrdinals } from '../../lib/mbox/unique-id.js';
+import { assignUniqueIds, survivingOrdinals } from '../../lib/mbox/ordinals.js';
+import { IdentityDigest } from '../../lib/mbox/unique-id.js';
 import { identity, scan } from '../support/oracle-tools.js';
 
 const FROM = 'From carol@example.org Sat Jan  3 01:05:34 1996\n';
@@ -68,6 +69,9 @@ describe('an identity', () => {
   });
 });
 
+/** Eight, as evenly spread as those of a digest. */
+const digits = (n: number) => (Math.imul(n + 1, 0x9e3779b1) >>> 0).toString(16).padStart(8, '0');
+
 describe('unique-ids', () => {
   const none = new Map<string, number[]>();
 
@@ -80,6 +84,26 @@ describe('unique-ids', () => {
     expect(assignUniqueIds(['a', 'a', 'a', 'a'], ordinals)).toEqual(['a-2', 'a-5', 'a-6', 'a-7']);
     expect(assignUniqueIds(['a'], ordinals)).toEqual(['a-2']);
     expect(assignUniqueIds(['b', 'b'], ordinals)).toEqual(['b', 'b-2']);
+  });
+
+  test.each<[string, (n: number) => string]>([
+    ['all differ', n => digits(n).repeat(4)],
+    [
+      'some differ in what is not looked at first only',
+      n => `${digits(n % 40).repeat(2)}${digits(n).repeat(2)}`,
+    ],
+    ['many begin alike', n => `${digits(7)}${digits(n).repeat(3)}`],
+    ['many are twins', n => digits(n % 70).repeat(4)],
+    ['the last two are twins', n => digits(Math.min(n, 98)).repeat(4)],
+  ])('in a crowd: %s', (_, identityOf) => {
+    const identities = Array.from({ length: 100 }, (_, n) => identityOf(n));
+    const seen = new Map<string, number>();
+    const counted = identities.map(id => {
+      const ordinal = (seen.get(id) ?? 0) + 1;
+      seen.set(id, ordinal);
+      return ordinal === 1 ? id : `${id}-${ordinal}`;
+    });
+    expect(assignUniqueIds(identities, none)).toEqual(counted);
   });
 
   test('only what would not be counted again is remembered', () => {

@@ -9,8 +9,9 @@
  * there is no WebAssembly, no SIMD, or no room for the memory, so whoever takes a `Kernel` takes undefined too.
  */
 import { OFFSETS, SMALL } from '../mailbox-index.js';
+import { METADATA, VOLATILE } from '../metadata.js';
 import { BINARY } from './binary.js';
-import { tellHiddenFields } from './hidden-fields.js';
+import { tellFields } from './field-names.js';
 import { KernelMemory } from './memory.js';
 
 /** What `assembly/index.ts` exports: addresses and counts are octets in linear memory. */
@@ -22,6 +23,8 @@ export interface KernelExports {
   readonly MOST_ROWS: { readonly value: number };
   readonly FIRST_OCTETS: { readonly value: number };
   readonly HIDDEN_FIELDS: { readonly value: number };
+  readonly VOLATILE_FIRSTS: { readonly value: number };
+  readonly VOLATILE_FIELDS: { readonly value: number };
   readonly SLOTS: { readonly value: number };
   readonly SLOT_SIZE: { readonly value: number };
   readonly SLOT_COUNT: { readonly value: number };
@@ -36,6 +39,14 @@ export interface KernelExports {
   encodeWire(start: number, end: number, into: number, limit: number, state: number, lines: number): number;
   scanMessages(start: number, end: number, most: number, offset: number): number;
   checkRows(offsets: number, small: number, rows: number, after: number, size: number): number;
+  gatherIdentity(
+    start: number,
+    body: number,
+    end: number,
+    crc: number,
+    bodyOctets: number,
+    into: number,
+  ): number;
   /** The result is signed. */
   crc32(start: number, end: number, value: number): number;
 }
@@ -57,10 +68,10 @@ export class Kernel {
     this.mostRows = exports.MOST_ROWS.value;
     this.offsets = new Float64Array(buffer, exports.OFFSET_ROWS.value, this.mostRows * OFFSETS);
     this.small = new Uint32Array(buffer, exports.SMALL_ROWS.value, this.mostRows * SMALL);
-    tellHiddenFields(
-      new Uint8Array(buffer, exports.FIRST_OCTETS.value, 256),
-      new Uint8Array(buffer, exports.HIDDEN_FIELDS.value, 1024),
-    );
+    const octets = ({ value }: { readonly value: number }, length: number) =>
+      new Uint8Array(buffer, value, length);
+    tellFields(METADATA, 16, octets(exports.FIRST_OCTETS, 256), octets(exports.HIDDEN_FIELDS, 1024));
+    tellFields(VOLATILE, 32, octets(exports.VOLATILE_FIRSTS, 256), octets(exports.VOLATILE_FIELDS, 1024));
   }
 
   /** Where the first octet is in linear memory, or -1 when it is elsewhere. */

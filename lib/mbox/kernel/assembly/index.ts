@@ -8,6 +8,7 @@
 export { checkRows } from './check-rows';
 export { crc32 } from './crc';
 export { encodeWire } from './encode-wire';
+export { gatherIdentity } from './gather-identity';
 export {
   BLOCK_COUNT,
   BLOCK_SIZE,
@@ -24,6 +25,8 @@ export {
   SLOT_SIZE,
   SLOTS,
   SMALL_ROWS,
+  VOLATILE_FIELDS,
+  VOLATILE_FIRSTS,
 } from './layout';
 export { scanBody } from './scan-body';
 export { scanHeader } from './scan-header';

@@ -10,11 +10,15 @@ export const RESULT: usize = 1024;
 /** For each octet, 1 if a hidden field may begin with it, else 0. */
 export const FIRST_OCTETS: usize = 2048;
 
-/** How many hidden fields there are, and octets of the longest name, u32 each; from the 32nd octet on, 32 octets for each (`../hidden-fields.ts`). */
+/** How many hidden fields there are, and octets of the longest name, u32 each; from the 32nd octet on, 32 octets for each (`../field-names.ts`). */
 export const HIDDEN_FIELDS: usize = 2304;
 
 /** Sixteen rows of sixteen octets: row n makes room for an octet before the n-th (`encode-lines.ts`). */
 export const ROOM_BEFORE: usize = 4096;
+
+/** The same two of the fields that mail readers change, with 64 octets for each from the 64th on. */
+export const VOLATILE_FIRSTS: usize = 8192;
+export const VOLATILE_FIELDS: usize = 8448;
 
 /** Tables of CRC-32, 16 of 256 u32 each (`crc.ts`). */
 export const CRC_TABLES: usize = 16384;
