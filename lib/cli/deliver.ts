@@ -8,7 +8,9 @@
  * and a setting, on the command line or in the environment, whose value is none. Only a command line that is none
  * (64) and a user who does not exist (67) return mail to its sender.
  */
+import { realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { isUserName } from '../auth/user-name.js';
 import { DELIVER_OPTIONS, type RawOptions, type Settings, settingsFrom } from '../config.js';
 import { EX, UsageError } from '../errors.js';
@@ -18,9 +20,11 @@ import { createLog, type Log } from '../log.js';
 import { deliverTo } from '../maildrop/delivery.js';
 import { HeldMessage, QUOTINGS, type Quoting } from '../maildrop/held-message.js';
 import { nodeIo } from '../maildrop/io.js';
+import { openRecoveryLock, type TryRecoveryLock } from '../maildrop/recovery-lock.js';
 import { DeliveryEnd } from './delivery-end.js';
 import { parseFlags } from './flags.js';
 import { becomeRecipient, findRecipient, type Recipient } from './recipient.js';
+import { modelOf } from './state-dir.js';
 
 interface Job {
   readonly user: string;
@@ -62,6 +66,7 @@ async function run(
   log: Log,
   end: DeliveryEnd,
 ): Promise<void> {
+  const tryRecoveryLock = recoveryLock(host, settings, user);
   const asSpoolGroup = await becomeRecipient(host, settings, recipient);
   const held = await HeldMessage.receive(process.stdin, { io: nodeIo, directory: tmpdir(), quoting });
   // A mail server's message has a header at least.
@@ -72,11 +77,29 @@ async function run(
   const octets = await deliverTo(
     user,
     held.messageFrom(from),
-    { io: nodeIo, host, log, asSpoolGroup, stop: () => end.check() },
+    { io: nodeIo, host, log, asSpoolGroup, tryRecoveryLock, stop: () => end.check() },
     { ...settings, owner: recipient.owner, mailGroup: recipient.mailGroup },
   );
   await held.close();
   log.write('info', '-', 'delivered', { user, sender: from, octets });
+}
+
+/**
+ * Root may have it where the recipient may not; among the files of a service account root makes none. Undefined where
+ * it is out of reach, for whatever reason: then nothing is recovered here, and the message is appended all the same.
+ */
+function recoveryLock(
+  host: Host,
+  { spool, stateDir, runtimeDir: dir }: Settings,
+  user: string,
+): TryRecoveryLock | undefined {
+  try {
+    const perUser = modelOf(stateDir) === 'per-user';
+    if (process.geteuid?.() === 0 && !perUser) return undefined;
+    return openRecoveryLock({ host, dir, perUser }, join(realpathSync(spool), user));
+  } catch {
+    return undefined;
+  }
 }
 
 /** @throws UsageError EX_USAGE, or EX_NOUSER for a name that nobody can have */

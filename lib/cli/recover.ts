@@ -16,7 +16,7 @@ import { type Backends, openBackends } from './authenticator.js';
 import { PerUser } from './per-user.js';
 import { nativeHost } from './serve.js';
 import { prepareService, type Recovered, recoverUsers } from './service.js';
-import { modelOf } from './state-dir.js';
+import { modelOf, ownDirectories } from './state-dir.js';
 import { stderrLog } from './stderr-log.js';
 
 /** @throws UsageError EX_TEMPFAIL when a mailbox could not be recovered now */
@@ -41,6 +41,7 @@ async function recoverPerUser(
   raw: RawOptions,
   names: readonly string[],
 ): Promise<void> {
+  ownDirectories(settings);
   const spool = await createSpool(settings, { host, log, ...new PerUser(host, settings).parts });
   const wanted = names.length > 0 ? names : await spool.unfinished();
   if (wanted.length <= 1) {
@@ -76,6 +77,8 @@ function describe(result: Recovered): string {
   switch (report.did) {
     case 'nothing':
       return 'no interrupted update';
+    case 'in-use':
+      return 'a POP3 session has it, and has finished or will finish what was interrupted';
     case 'finished':
       return 'interrupted update finished';
     case 'kept':

@@ -14,10 +14,14 @@ import type { Log } from '../log.js';
 import { append, type Message } from './append.js';
 import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
-import { type LockMethod, mailboxLocker } from './locks.js';
+import type { UpdateId } from './lock-line.js';
+import { type LockMethod, type LockTarget, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
+import type { Journals } from './move-appended.js';
 import { PlanJournal } from './plan-journal.js';
 import { logRecovery, recover } from './recovery.js';
+import type { TryRecoveryLock } from './recovery-lock.js';
+import { holdsUpdate } from './update-locks.js';
 import { userStateDir } from './user-state-dir.js';
 
 export interface DeliverySettings {
@@ -38,6 +42,8 @@ export interface DeliveryDeps {
   readonly log: Log;
   /** See `DotlockOptions`. */
   readonly asSpoolGroup?: (<T>(run: () => T) => T) | undefined;
+  /** Undefined where the session locks are out of reach. */
+  readonly tryRecoveryLock?: TryRecoveryLock | undefined;
   /** Asked now and then; throws when the delivery is to be given up. */
   readonly stop: () => void;
 }
@@ -56,15 +62,21 @@ export async function deliverTo(
   settings: DeliverySettings,
 ): Promise<number> {
   const path = join(settings.spool, user);
-  const access = await openOrCreate(path, deps, settings);
+  const interrupted = new Interrupted(user, deps, settings);
+  const isInterrupted = (updates: readonly UpdateId[]) => interrupted.isOneOf(updates);
+  const access = await openOrCreate(path, deps, settings, isInterrupted).catch(async error => {
+    await interrupted.close();
+    throw error;
+  });
   const onError = (error: unknown) => {
     deps.log.write('error', '-', 'close-failed', { reason: String(error) });
   };
   try {
-    await finishInterrupted(user, access, deps, settings);
+    await interrupted.finish(access);
     return await append(access, message, { stop: deps.stop, onError });
   } finally {
     await access.close().catch(onError);
+    await interrupted.close().catch(onError);
   }
 }
 
@@ -72,6 +84,7 @@ async function openOrCreate(
   path: string,
   deps: DeliveryDeps,
   settings: DeliverySettings,
+  isInterrupted: LockTarget['isInterrupted'],
 ): Promise<MailboxAccess> {
   const lockMailbox = mailboxLocker({
     host: deps.host,
@@ -89,6 +102,7 @@ async function openOrCreate(
       writable: true,
       lockMailbox,
       lockTimeout: settings.lockTimeout,
+      isInterrupted,
       onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
     });
     if (access !== undefined) return access;
@@ -123,28 +137,52 @@ async function create(
   }
 }
 
-async function finishInterrupted(
-  user: string,
-  access: MailboxAccess,
-  { io, log }: DeliveryDeps,
-  { stateDir, owner }: DeliverySettings,
-): Promise<void> {
-  const place = { io, dir: userStateDir(stateDir, user), owner, dirIsGiven: true };
-  const [redo, plan] = [new Journal(place), new PlanJournal(place)];
-  try {
-    if (!(await isReachable(redo)) || !(await isReachable(plan))) return;
-    logRecovery(log, user, await recover(access.file, { redo, plan }, () => access.mustBeIntact()));
-  } finally {
+/** The UPDATE that was cut off before this delivery, if there is one. */
+class Interrupted {
+  readonly #journals: Journals;
+  #giveBack: (() => void) | undefined;
+
+  constructor(
+    private readonly user: string,
+    private readonly deps: DeliveryDeps,
+    { stateDir, owner }: DeliverySettings,
+  ) {
+    const place = { io: deps.io, dir: userStateDir(stateDir, user), owner, dirIsGiven: true };
+    this.#journals = { redo: new Journal(place), plan: new PlanJournal(place) };
+  }
+
+  /** Whether it is one of these, and nobody else is at it. */
+  async isOneOf(updates: readonly UpdateId[]): Promise<boolean> {
+    if (!(await this.#isThere()) || !(await holdsUpdate(this.#journals, updates))) return false;
+    return this.#isOursToFinish();
+  }
+
+  /** Under the mailbox locks. A session that is there has finished it, or will when it gets them. */
+  async finish(access: MailboxAccess): Promise<void> {
+    if (!(await this.#isThere()) || !this.#isOursToFinish()) return;
+    logRecovery(this.deps.log, this.user, await recover(access.file, this.#journals, access));
+    access.updated();
+  }
+
+  async close(): Promise<void> {
+    const { redo, plan } = this.#journals;
+    this.#giveBack?.();
+    this.#giveBack = undefined;
     await redo.close().finally(() => plan.close());
   }
-}
 
-async function isReachable(journal: Journal | PlanJournal): Promise<boolean> {
-  try {
-    await journal.read();
-    return true;
-  } catch (error) {
-    if (['EACCES', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return false;
-    throw error;
+  #isOursToFinish(): boolean {
+    this.#giveBack ??= this.deps.tryRecoveryLock?.();
+    return this.#giveBack !== undefined;
+  }
+
+  async #isThere(): Promise<boolean> {
+    const { redo, plan } = this.#journals;
+    try {
+      return (await redo.read()).is !== 'none' || (await plan.read()).is !== 'none';
+    } catch (error) {
+      if (['EACCES', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return false;
+      throw error;
+    }
   }
 }

@@ -131,7 +131,8 @@ function fromAudit(audit: BoundaryAudit, size: number, path: string): Finding[] 
   return findings;
 }
 
-async function examineDotlock({ host }: Examined, mailbox: string): Promise<Finding[]> {
+async function examineDotlock(subject: Examined, mailbox: string): Promise<Finding[]> {
+  const { host, user } = subject;
   const path = `${mailbox}.lock`;
   let lock: LockSighting;
   try {
@@ -150,6 +151,15 @@ async function examineDotlock({ host }: Examined, mailbox: string): Promise<Find
     ];
   }
   const what = `${path}: ${describeHolder(lock)}, ${age(lock.lastChange)}`;
+  if (lock.updates.length > 0) {
+    if ((await examineSession(subject, mailbox)).length > 0) return [{ what }];
+    return [
+      {
+        what: `${what}; no session is at it: it was cut off`,
+        remedy: `the next login finishes it, at once. Or: mbox-pop3d recover ${user}. Do not remove the lock before: it keeps other programs from a mailbox that is half rewritten`,
+      },
+    ];
+  }
   if (lock.stale === 'at once') {
     return [{ what, remedy: `none needed: the next login or delivery breaks it. Or: rm ${path}` }];
   }
@@ -165,8 +175,9 @@ async function examineDotlock({ host }: Examined, mailbox: string): Promise<Find
   return [{ what, remedy: `none needed: the next login breaks it. Or, if nobody delivers: rm ${path}` }];
 }
 
-function describeHolder({ pid, content, uid, stale }: LockSighting): string {
+function describeHolder({ pid, content, uid, stale, updates }: LockSighting): string {
   const by = `made by uid ${uid}`;
+  if (updates.length > 0) return `the lock of an UPDATE that is rewriting the mailbox, ${by}`;
   if (content === '') return `a lock that says nothing, or may not be read, ${by}`;
   if (pid === undefined)
     return `a lock of ${JSON.stringify(content.slice(0, 80))}, no process of this host, ${by}`;

@@ -5,10 +5,13 @@
 import { Unavailable } from '../errors.js';
 import type { MailboxFile } from './mailbox-file.js';
 import { DiskFailure } from './redo.js';
+import type { UpdateLocks } from './update-locks.js';
 
 /** What recovery found and did; `path` is where a journal was kept. */
 export type RecoveryReport =
   | { readonly did: 'nothing' }
+  /** Somebody else has the session lock: he finishes it, or has. */
+  | { readonly did: 'in-use' }
   | { readonly did: 'finished' }
   | { readonly did: 'kept'; readonly reason: string; readonly path: string }
   | { readonly did: 'ignored'; readonly reason: string; readonly path: string }
@@ -63,8 +66,10 @@ export async function makeDurable(journal: FoundJournal, { io, fd }: MailboxFile
 /** For a mailbox that another program has rewritten: nothing in it is overwritten. */
 export async function setAsideForConflict(
   journal: FoundJournal,
+  locks: UpdateLocks,
   reason: string,
   salvaged: number,
 ): Promise<RecoveryReport> {
+  locks.updated();
   return { did: 'set-aside', reason, path: await journal.setAside('conflict'), salvaged };
 }

@@ -12,6 +12,7 @@ import type { MailboxAccess } from './mailbox-access.js';
 import type { Journals } from './move-appended.js';
 import { holdsPlan } from './plan-journal.js';
 import { recover } from './recovery.js';
+import { NO_LOCKS } from './update-locks.js';
 import { userOfStateDir } from './user-state-dir.js';
 
 /** The users with a journal in STATE that is not empty. */
@@ -31,11 +32,13 @@ export async function unfinishedUsers(io: SpoolIo, stateDir: string): Promise<st
  * Finishes it, under the mailbox locks.
  * @param access undefined when there is no mailbox file
  */
-export function finishInterrupted(
+export async function finishInterrupted(
   access: MailboxAccess | undefined,
   journals: Journals,
 ): Promise<RecoveryReport> {
-  return recover(access?.file, journals, async () => access?.mustBeIntact());
+  const report = await recover(access?.file, journals, access ?? NO_LOCKS);
+  access?.updated();
+  return report;
 }
 
 /** For who may not finish it. @throws Unavailable SYS/TEMP when there is one */

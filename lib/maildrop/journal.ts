@@ -22,8 +22,8 @@ import {
 import { encodePhase, type JournalHeader, PHASE_AT, SECTOR } from './journal-format.js';
 import { type JournalPlan, type JournalState, readRecord, writeRecord } from './journal-record.js';
 
-/** Throws when what was read must not be committed. */
-export type Verify = () => Promise<void>;
+/** Throws when what was read must not be committed. @param nonce of the journal that would be */
+export type Verify = (nonce: Uint8Array) => Promise<void>;
 
 /** What the file holds from its making until its name is durable. */
 const UNREADY = Buffer.alloc(SECTOR, 'mbox-pop3d: this journal is being made\n');
@@ -122,7 +122,7 @@ export class Journal {
     if (!(await this.#openExisting())) return this.#create(plan, verify);
     try {
       const header = await writeRecord(this.place.io, this.fd, plan);
-      await verify();
+      await verify(header.nonce);
       await this.place.io.sync(this.fd);
       return header;
     } catch (error) {
@@ -146,7 +146,7 @@ export class Journal {
     let placed = false;
     try {
       header = await writeRecord(io, fd, plan);
-      await verify();
+      await verify(header.nonce);
       await io.sync(fd);
       await io.rename(temporary, this.#path);
       placed = true;

@@ -11,6 +11,7 @@ import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isNoRoom } from './io.js';
+import { ownerLine } from './lock-line.js';
 
 /** A lock file of ours, open. */
 export interface LockFile {
@@ -68,7 +69,7 @@ export function makeLockFile(mailboxPath: string): LockFile {
  * nobody could log in to delete what fills the disk.
  */
 function sign(fd: number): boolean {
-  const line = `${process.pid}:${hostname()}\n`;
+  const line = ownerLine();
   try {
     return fs.writeSync(fd, line) === line.length;
   } catch (error) {

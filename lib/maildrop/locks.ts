@@ -18,11 +18,16 @@ export interface LockTarget {
   readonly fd: number;
   /** A descriptor open for reading only can take shared kernel locks only. */
   readonly writable: boolean;
+  /** See `DotlockOptions`. */
+  readonly isInterrupted?: DotlockOptions['isInterrupted'];
 }
 
 export interface HeldLocks {
   /** Looks whether all are still ours: a process that was stopped for long is not told at once. */
   intact(): boolean;
+  /** See `UpdateLocks`. */
+  updating(nonce: Uint8Array): void;
+  updated(): void;
   release(): Promise<void>;
 }
 
@@ -93,6 +98,15 @@ class Attempt implements HeldLocks {
     return !this.#broken && (this.#dotlock === undefined || this.#dotlock.isOurs());
   }
 
+  // Without a dotlock there is nothing that says anything: a kernel lock is gone with its process.
+  updating(nonce: Uint8Array): void {
+    this.#dotlock?.updating(nonce);
+  }
+
+  updated(): void {
+    this.#dotlock?.updated();
+  }
+
   /** Gives back in reverse order. */
   async release(): Promise<void> {
     for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) await undo();
@@ -124,6 +138,7 @@ class Attempt implements HeldLocks {
       mailboxFd: target.writable ? target.fd : undefined,
       host,
       asSpoolGroup,
+      isInterrupted: target.isInterrupted,
       times: this.times,
       onLost: reason => {
         this.#broken = true;
@@ -146,7 +161,8 @@ class Attempt implements HeldLocks {
     if (holder === undefined) return this.#inTheWay('a dotlock');
     const since = new Date(Number(holder.mtimeNs / 1_000_000n)).toISOString();
     const pid = holder.pid === undefined ? '' : ` of process ${holder.pid}`;
-    return this.#inTheWay(`a dotlock${pid}, owner uid ${holder.uid}, since ${since}`);
+    const update = holder.updates.length === 0 ? '' : ' of an update that goes on or was interrupted';
+    return this.#inTheWay(`a dotlock${pid}${update}, owner uid ${holder.uid}, since ${since}`);
   }
 
   #inTheWay(what: string): false {

@@ -6,19 +6,22 @@
  */
 import { Unavailable } from '../errors.js';
 import type { SpoolIo } from './io.js';
-import type { HeldLocks, LockMailbox } from './locks.js';
+import type { HeldLocks, LockMailbox, LockTarget } from './locks.js';
 import { MailboxFile, type OpenOptions } from './mailbox-file.js';
+import type { UpdateLocks } from './update-locks.js';
 
 export interface AccessOptions extends OpenOptions {
   readonly io: SpoolIo;
   readonly lockMailbox: LockMailbox;
   /** How long to try for the locks, milliseconds. */
   readonly lockTimeout: number;
+  /** See `DotlockOptions`. */
+  readonly isInterrupted?: LockTarget['isInterrupted'];
   /** Told when giving back a lock failed. */
   readonly onError: (error: unknown) => void;
 }
 
-export class MailboxAccess {
+export class MailboxAccess implements UpdateLocks {
   #timer: NodeJS.Timeout | undefined;
   /** Done when the locks last given back are really gone. */
   #released: Promise<void> = Promise.resolve();
@@ -43,7 +46,7 @@ export class MailboxAccess {
       let current = false;
       try {
         const left = Math.max(0, deadline - performance.now());
-        locks = await options.lockMailbox({ path, fd: file.fd, writable: options.writable }, left);
+        locks = await options.lockMailbox(targetOf(file, options), left);
         // A program that rewrites by rename(2) may have put another file there while we waited.
         current = await file.isCurrent();
         if (current) return new MailboxAccess(file, options, locks);
@@ -73,6 +76,14 @@ export class MailboxAccess {
       throw new Unavailable('SYS/TEMP', 'another program took the mailbox lock away');
     }
     if (!current) throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program');
+  }
+
+  updating(nonce: Uint8Array): void {
+    this.locks?.updating(nonce);
+  }
+
+  updated(): void {
+    this.locks?.updated();
   }
 
   /** Gives the locks back after `delay` milliseconds, whatever the session is doing then. */
@@ -106,10 +117,7 @@ export class MailboxAccess {
     await file.stayOpen();
     // Closing it would end a lock, and what was to be unlocked later might be the file of somebody else.
     await file.rest?.end();
-    this.locks = await options.lockMailbox(
-      { path: file.path, fd: file.fd, writable: options.writable },
-      options.lockTimeout,
-    );
+    this.locks = await options.lockMailbox(targetOf(file, options), options.lockTimeout);
     await this.mustBeIntact();
   }
 
@@ -120,4 +128,8 @@ export class MailboxAccess {
     await this.#released;
     await this.file.close();
   }
+}
+
+function targetOf({ path, fd }: MailboxFile, { writable, isInterrupted }: AccessOptions): LockTarget {
+  return { path, fd, writable, isInterrupted };
 }

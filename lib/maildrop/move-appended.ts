@@ -10,7 +10,7 @@ import type { Journal } from './journal.js';
 import type { MailboxFile } from './mailbox-file.js';
 import type { PlanJournal } from './plan-journal.js';
 import { type Keeping, NoRoomForPlan, PlanSlide } from './plan-slide.js';
-import type { Guard } from './redo.js';
+import type { UpdateLocks } from './update-locks.js';
 
 /** The journals of a mailbox. */
 export interface Journals {
@@ -23,9 +23,19 @@ export interface Journals {
 export type MoveAppended = (keeping: Keeping, noRoom: unknown) => Promise<void>;
 
 /** @returns what `Redo` calls, having found no room */
-export function movingByPlan(mailbox: MailboxFile, { redo, plan }: Journals, guard: Guard): MoveAppended {
+export function movingByPlan(
+  mailbox: MailboxFile,
+  { redo, plan }: Journals,
+  locks: UpdateLocks,
+): MoveAppended {
   return async (keeping, noRoom) => {
-    const { slide, first } = await PlanSlide.commit(mailbox, plan, keeping, guard, guard).catch(error => {
+    const { slide, first } = await PlanSlide.commit(
+      mailbox,
+      plan,
+      keeping,
+      () => locks.mustBeIntact(),
+      locks,
+    ).catch(error => {
       if (!(error instanceof NoRoomForPlan) && !isNoRoom(error)) throw error;
       const cause = new AggregateError([noRoom, error], `${noRoom}; ${error}`);
       throw new Unavailable('SYS/TEMP', 'disk full, an update of this mailbox is not finished', { cause });

@@ -27,6 +27,7 @@ import { takeSnapshot } from './snapshot.js';
 import { SpoolPath } from './spool-path.js';
 import type { MaildropDeps, MaildropSettings } from './spool-settings.js';
 import { Takeover } from './takeover.js';
+import { holdsUpdate } from './update-locks.js';
 
 export class Spool {
   readonly #path: SpoolPath;
@@ -85,7 +86,7 @@ export class Spool {
         await becomeOwner(account);
         named = look();
       }
-      const access = await this.#openLocked(account, named);
+      const access = await this.#openLocked(account, files, named);
       files.access = access;
       const lockedAt = performance.now();
       await this.#finishInterrupted(account, files);
@@ -120,15 +121,17 @@ export class Spool {
   }
 
   /**
-   * Finishes an interrupted UPDATE of one mailbox, outside a session.
+   * Finishes an interrupted UPDATE of one mailbox, outside a session; not while there is one.
    * @throws Unavailable when the mailbox cannot be opened or locked
    */
   async recover(account: Account): Promise<RecoveryReport> {
     const files = this.#filesOf(account);
     try {
-      await this.#path.now();
+      const release = this.#sessions.tryLock(join(await this.#path.now(), account.user));
+      if (release === undefined) return { did: 'in-use' };
+      files.lock = { release };
       await this.deps.becomeOwner?.(account);
-      files.access = await this.#openLocked(account);
+      files.access = await this.#openLocked(account, files);
       const report = await finishInterrupted(files.access, files.state.journals);
       logRecovery(this.deps.log, account.user, report);
       return report;
@@ -168,7 +171,12 @@ export class Spool {
     return named;
   }
 
-  #openLocked(account: Account, named?: Promise<FileStat>): Promise<MailboxAccess | undefined> {
+  /** Under the session lock. */
+  #openLocked(
+    account: Account,
+    files: SessionFiles,
+    named?: Promise<FileStat>,
+  ): Promise<MailboxAccess | undefined> {
     const { deps, settings } = this;
     return MailboxAccess.open(join(settings.spool, account.user), {
       io: deps.io,
@@ -177,6 +185,7 @@ export class Spool {
       writable: !settings.readOnly,
       lockMailbox: this.#lockMailbox,
       lockTimeout: settings.lockTimeout,
+      isInterrupted: updates => holdsUpdate(files.state.journals, updates),
       onError: error => deps.log.write('error', '-', 'unlock-failed', { reason: String(error) }),
       named,
     });

@@ -14,26 +14,28 @@ import type { MailboxFile } from './mailbox-file.js';
 import type { Journals } from './move-appended.js';
 import type { CommittedPlan } from './plan-journal.js';
 import { PlanSlide } from './plan-slide.js';
-import type { Guard } from './redo.js';
+import type { UpdateLocks } from './update-locks.js';
 
 /** The same as `recover`, for a plan that was found. */
 export async function recoverPlan(
   mailbox: MailboxFile | undefined,
   { redo, plan: journal }: Journals,
   { plan, step }: CommittedPlan,
-  guard: Guard,
+  locks: UpdateLocks,
 ): Promise<RecoveryReport> {
   if (mailbox === undefined) return keepWithoutMailbox(journal);
+  locks.updating(plan.header.nonce);
   await makeDurable(journal, mailbox);
   // One that is there had no room for what the plan does, and was not dropped yet.
   if ((await redo.read()).is === 'committed') await redo.abandon();
-  const aside = (reason: string) => setAsideForConflict(journal, reason, 0);
+  const aside = (reason: string) => setAsideForConflict(journal, locks, reason, 0);
   const { ino, uid, size } = await mailbox.stat();
   if (ino !== plan.header.ino || uid !== plan.header.uid) return aside('the mailbox file is another one');
-  const slide = new PlanSlide(mailbox, journal, plan, guard);
+  const slide = new PlanSlide(mailbox, journal, plan, locks);
   if (size < step.tail || !(await slide.matches(step))) {
     // Already cut? Then what has come since stands where it belongs.
     if (step.kind === 'cut') {
+      locks.updated();
       await journal.finish();
       return { did: 'finished' };
     }

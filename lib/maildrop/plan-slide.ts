@@ -21,8 +21,9 @@ import { DIGEST, type PlanHeader, type Step, sha256 } from './plan-format.js';
 import type { Plan, PlanJournal } from './plan-journal.js';
 import { KeptStream, type Move } from './plan-ranges.js';
 import { gathered, type Piece, sectorsOf } from './ranges.js';
-import { DiskFailure, type Guard, SYNC_TRIES } from './redo.js';
+import { DiskFailure, SYNC_TRIES } from './redo.js';
 import { SECTOR_HASH, sectorHash } from './sector-hash.js';
+import type { UpdateLocks } from './update-locks.js';
 
 const NOTHING = new Uint8Array();
 
@@ -41,12 +42,12 @@ export class NoRoomForPlan extends Error {}
 export class PlanSlide {
   readonly #stream: KeptStream;
 
-  /** @param guard asked before the mailbox is written; the plan stays if it throws */
+  /** @param locks asked before the mailbox is written; the plan stays if that throws */
   constructor(
     private readonly mailbox: MailboxFile,
     private readonly journal: PlanJournal,
     private readonly plan: Plan,
-    private readonly guard: Guard,
+    private readonly locks: UpdateLocks,
   ) {
     this.#stream = new KeptStream(plan.header, plan.kept);
   }
@@ -62,8 +63,8 @@ export class PlanSlide {
     mailbox: MailboxFile,
     journal: PlanJournal,
     { stat, from, kept }: Keeping,
-    verify: Guard,
-    guard: Guard,
+    verify: () => Promise<void>,
+    locks: UpdateLocks,
   ): Promise<{ slide: PlanSlide; first: Step }> {
     const ranges = encodeRanges(from, kept);
     const layout = await journal.open(ranges.length);
@@ -80,7 +81,7 @@ export class PlanSlide {
       rangesSha: sha256(ranges),
       nonce: randomBytes(NONCE),
     };
-    const slide = new PlanSlide(mailbox, journal, { header, kept }, guard);
+    const slide = new PlanSlide(mailbox, journal, { header, kept }, locks);
     const move = slide.#stream.moveAt(from, stat.size);
     const rest = await slide.digest(move.at + move.length, stat.size);
     const done = new Uint8Array(DIGEST);
@@ -88,6 +89,7 @@ export class PlanSlide {
     await verify();
     await slide.#probe(stat.size);
     await journal.commit(header, ranges, step, saved);
+    locks.updating(header.nonce);
     return { slide, first: step };
   }
 
@@ -100,14 +102,14 @@ export class PlanSlide {
     const end = this.#stream.writtenEnd(tail);
     const octet = await this.mailbox.read(end - 1, end);
     // It may be another program's by now, as the lock.
-    await this.guard();
+    await this.locks.mustBeIntact();
     await writeFully(io, fd, octet, end - 1);
   }
 
   /** From the recorded step to the end. */
   async run(recorded: Step): Promise<void> {
     for (let step = recorded; ; ) {
-      await this.guard();
+      await this.locks.mustBeIntact();
       if (step.kind !== 'cut') await this.#make(step);
       else if ((await this.#tail(step)) === step.tail) return this.#cut(step);
       step = await this.#recordNext(step);
@@ -128,7 +130,7 @@ export class PlanSlide {
       let at = step.at;
       for await (const octets of this.#octetsOf(step)) {
         // As in `Redo`: nothing is read between the look and the write.
-        await this.guard();
+        await this.locks.mustBeIntact();
         await writeFully(io, fd, octets, at);
         at += octets.length;
       }
@@ -172,7 +174,7 @@ export class PlanSlide {
     };
     const { step: next, saved } = await this.#stepOf(step.sequence + 1, move, tail, digests);
     // Asked after all was read that the record will vouch for: it may have been rewritten by another program.
-    await this.guard();
+    await this.locks.mustBeIntact();
     await this.journal.record(this.plan.header, next, saved);
     return next;
   }
@@ -234,6 +236,7 @@ export class PlanSlide {
       // Nothing could be written again that would make it true.
       throw new DiskFailure(cause);
     }
+    this.locks.updated();
     await this.journal.finish();
   }
 

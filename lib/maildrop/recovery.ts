@@ -20,13 +20,17 @@ import { MailboxCheck } from './mailbox-check.js';
 import type { MailboxFile } from './mailbox-file.js';
 import { type Journals, movingByPlan } from './move-appended.js';
 import { recoverPlan } from './plan-recovery.js';
-import { type Guard, Redo } from './redo.js';
+import { Redo } from './redo.js';
 import { salvage } from './salvage.js';
+import type { UpdateLocks } from './update-locks.js';
 
 /** One line for what a sysadmin should know of. */
 export function logRecovery(log: Log, user: string, report: RecoveryReport): void {
   switch (report.did) {
     case 'nothing':
+      return;
+    case 'in-use':
+      log.write('debug', '-', 'recovery-left', { user });
       return;
     case 'finished':
       log.write('warn', '-', 'update-recovered', { user });
@@ -47,24 +51,24 @@ export function logRecovery(log: Log, user: string, report: RecoveryReport): voi
 /**
  * Finishes an interrupted UPDATE. Under the mailbox locks.
  * @param mailbox undefined when there is no mailbox file
- * @param guard throws when the mailbox locks are not ours any more
+ * @param locks those of the mailbox
  * @throws Unavailable SYS/TEMP when the journal is of another version: then nobody may touch the mailbox
  */
 export async function recover(
   mailbox: MailboxFile | undefined,
   journals: Journals,
-  guard: Guard,
+  locks: UpdateLocks,
 ): Promise<RecoveryReport> {
   const plan = await journals.plan.read();
   const redo = await journals.redo.read(true);
   if (plan.is === 'committed') {
-    const report = await recoverPlan(mailbox, journals, plan, guard);
+    const report = await recoverPlan(mailbox, journals, plan, locks);
     if (report.did === 'kept') return report;
     // Of the other there can only be what was never committed.
-    const other = await recoverRedo(mailbox, journals, await journals.redo.read(), guard);
+    const other = await recoverRedo(mailbox, journals, await journals.redo.read(), locks);
     return other.did === 'nothing' ? report : other;
   }
-  const report = await recoverRedo(mailbox, journals, redo, guard);
+  const report = await recoverRedo(mailbox, journals, redo, locks);
   return plan.is === 'none' || report.did === 'kept' ? report : leaveUnused(journals.plan, plan);
 }
 
@@ -72,7 +76,7 @@ async function recoverRedo(
   mailbox: MailboxFile | undefined,
   journals: Journals,
   state: JournalState,
-  guard: Guard,
+  locks: UpdateLocks,
 ): Promise<RecoveryReport> {
   const journal = journals.redo;
   switch (state.is) {
@@ -89,7 +93,7 @@ async function recoverRedo(
     case 'torn':
       return leaveUnused(journal, state);
     case 'committed':
-      return finish(mailbox, journals, state, state.phase, guard);
+      return finish(mailbox, journals, state, state.phase, locks);
   }
 }
 
@@ -98,11 +102,12 @@ async function finish(
   journals: Journals,
   committed: CommittedJournal,
   phase: 1 | 2,
-  guard: Guard,
+  locks: UpdateLocks,
 ): Promise<RecoveryReport> {
   const journal = journals.redo;
   const { header } = committed;
   if (mailbox === undefined) return keepWithoutMailbox(journal);
+  locks.updating(header.nonce);
   await makeDurable(journal, mailbox);
   const check = new MailboxCheck(mailbox, journal, committed);
   const stat = await mailbox.stat();
@@ -110,8 +115,8 @@ async function finish(
   if (stat.ino !== header.ino || stat.uid !== header.uid) {
     const reason = 'the mailbox file is another one';
     // In phase 2 all was in the old file, and what is in the new one is what its maker wanted of it.
-    if (phase === 2) return setAsideForConflict(journal, reason, 0);
-    return conflict(mailbox, journal, header, reason, guard);
+    if (phase === 2) return setAsideForConflict(journal, locks, reason, 0);
+    return conflict(mailbox, journal, header, reason, locks);
   }
   const isShorter = stat.size < header.oldSize;
   if (isShorter || !(await check.matches(phase))) {
@@ -119,16 +124,17 @@ async function finish(
       // Moved by a program that read it as it was, half done: where it ends now, only a human can say.
       if (await check.hasMarkerAnywhere()) {
         const reason = 'the mailbox was rewritten by another program before it was cut';
-        return setAsideForConflict(journal, reason, 0);
+        return setAsideForConflict(journal, locks, reason, 0);
       }
       // Already cut? Then what has come since stands where it belongs.
+      locks.updated();
       await journal.finish();
       return { did: 'finished' };
     }
     const how = isShorter ? 'is shorter than it was' : 'was rewritten by another program';
-    return conflict(mailbox, journal, header, `the mailbox ${how}`, guard);
+    return conflict(mailbox, journal, header, `the mailbox ${how}`, locks);
   }
-  const redo = new Redo(mailbox, journal, header, guard, movingByPlan(mailbox, journals, guard));
+  const redo = new Redo(mailbox, journal, header, locks, movingByPlan(mailbox, journals, locks));
   if (phase === 1 || !(await redo.finishCut())) await redo.run();
   return { did: 'finished' };
 }
@@ -138,8 +144,8 @@ async function conflict(
   journal: Journal,
   header: JournalHeader,
   reason: string,
-  guard: Guard,
+  locks: UpdateLocks,
 ): Promise<RecoveryReport> {
   const redo = { fd: journal.fd, start: REDO_AT, end: REDO_AT + header.newSize - header.from };
-  return setAsideForConflict(journal, reason, await salvage(mailbox, redo, guard));
+  return setAsideForConflict(journal, locks, reason, await salvage(mailbox, redo, locks));
 }

@@ -18,6 +18,7 @@ import { type JournalHeader, markerOf, REDO_AT } from './journal-format.js';
 import type { MailboxFile } from './mailbox-file.js';
 import type { MoveAppended } from './move-appended.js';
 import { alignedChunks } from './ranges.js';
+import type { UpdateLocks } from './update-locks.js';
 
 /** Times the mailbox is written again when fsync(2) fails, before we give up on the disk. */
 export const SYNC_TRIES = 3;
@@ -29,19 +30,16 @@ export class DiskFailure extends Unavailable {
   }
 }
 
-/** Throws when the mailbox locks are not ours any more. */
-export type Guard = () => Promise<void>;
-
 export class Redo {
   private readonly io: SpoolIo;
   #begun = false;
 
-  /** @param guard asked right before each write to the mailbox and before it is cut; if it throws, nothing more is done */
+  /** @param locks asked right before each write to the mailbox and before it is cut; if that throws, nothing more is done */
   constructor(
     private readonly mailbox: MailboxFile,
     private readonly journal: Journal,
     private header: JournalHeader,
-    private readonly guard: Guard,
+    private readonly locks: UpdateLocks,
     private readonly moveAppended: MoveAppended,
   ) {
     this.io = mailbox.io;
@@ -57,6 +55,7 @@ export class Redo {
    * describes what it reads of it, which after a failed fsync(2) is not what the disk has.
    */
   async run(): Promise<void> {
+    this.locks.updating(this.header.nonce);
     for (;;) {
       await this.#appended();
       const marker = markerOf(this.header);
@@ -76,13 +75,14 @@ export class Redo {
    * @returns false when mail was appended behind the old end: then there is a new journal in phase 1
    */
   async finishCut(): Promise<boolean> {
-    await this.guard();
+    await this.locks.mustBeIntact();
     if ((await this.#appended()) > 0) {
       return this.#rebase();
     }
     await this.io.truncate(this.mailbox.fd, this.header.newSize);
     // No marker any more: what stands there now may be mail that came since.
     await this.#syncMailbox(new Uint8Array());
+    this.locks.updated();
     await this.journal.finish();
     return true;
   }
@@ -105,7 +105,10 @@ export class Redo {
     const kept = [{ start: oldSize, end: stat.size }];
     const plan = { mailboxFd: this.mailbox.fd, stat, from, oldSize: stat.size, kept };
     try {
-      this.header = await this.journal.replace(plan, this.guard);
+      this.header = await this.journal.replace(plan, async nonce => {
+        await this.locks.mustBeIntact();
+        this.locks.updating(nonce);
+      });
       return false;
     } catch (error) {
       if (!isNoRoom(error)) throw error;
@@ -128,7 +131,7 @@ export class Redo {
       const isLast = at + octets.length === newSize;
       const written = isLast ? Buffer.concat([octets, marker]) : octets;
       // This process may have been stopped since the last look, and the lock been broken.
-      await this.guard();
+      await this.locks.mustBeIntact();
       this.#begun = true;
       await writeFully(this.io, this.mailbox.fd, written, at);
     }

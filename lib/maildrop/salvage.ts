@@ -10,7 +10,7 @@ import { BODY_SAMPLE, IdentityDigest } from '../mbox/unique-id.js';
 import { type SpoolIo, writeFully } from './io.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
 import { lengthOf, octetsOf, type Piece } from './ranges.js';
-import type { Guard } from './redo.js';
+import type { UpdateLocks } from './update-locks.js';
 
 /** Looking again this often at a mailbox that grows while we look, we give up for now. */
 const TRIES = 3;
@@ -20,15 +20,15 @@ const MAX_GAP = 2;
 
 /**
  * @param redo where the journal has the messages it kept
- * @param guard throws when the mailbox locks are not ours any more
+ * @param locks those of the mailbox
  * @returns how many were appended, durably; 0 too when mailbox or redo are no mbox: then a human must look
  */
-export async function salvage(mailbox: MailboxFile, redo: Piece, guard: Guard): Promise<number> {
+export async function salvage(mailbox: MailboxFile, redo: Piece, locks: UpdateLocks): Promise<number> {
   for (let attempt = 1; attempt <= TRIES; attempt++) {
     const before = await mailbox.stat();
     const missing = await missingFrom(mailbox, before.size, redo);
     if (missing.length === 0) return 0;
-    await guard();
+    await locks.mustBeIntact();
     // What has come since stands where we would write.
     if (changeBetween(before, await mailbox.stat()) !== 'same') continue;
     await append(mailbox, before.size, missing);

@@ -26,7 +26,7 @@ export class SessionFiles {
   readonly state: UserState;
   /** What was taken, to be given back: undefined until it is. */
   access: MailboxAccess | undefined;
-  lock: SessionLock | undefined;
+  lock: Pick<SessionLock, 'release'> | undefined;
 
   constructor(
     private readonly deps: MaildropDeps,

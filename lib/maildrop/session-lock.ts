@@ -8,14 +8,22 @@
  * lock anybody else out with it: there it is the file of the mailbox's own record (`session-record.ts`). The two
  * never meet: a RUNTIME belongs to a STATE, which belongs to one model.
  */
-import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import { LockedOctets, type OctetPlace, octetPlace } from './locked-octets.js';
-import { openRecord, readRecord, type SessionRecord, writeRecord } from './session-record.js';
+import { openRecoveryLock } from './recovery-lock.js';
+import {
+  openRecord,
+  RECOVERING,
+  readRecord,
+  recordPath,
+  type SessionRecord,
+  sessionName,
+  writeRecord,
+} from './session-record.js';
 import type { Claim, Hold, Takeover } from './takeover.js';
 
 export interface SessionLock {
@@ -32,6 +40,12 @@ export interface SessionLocks {
    * @throws Unavailable IN-USE, saying since when and from where the other session is
    */
   lock(mailboxPath: string, claim: Claim): Promise<SessionLock>;
+  /**
+   * Takes it for finishing an interrupted UPDATE, which who logs in meanwhile waits for.
+   * @returns what gives it back; undefined when somebody else has it: nobody is asked to give way
+   * @throws Unavailable SYS/TEMP
+   */
+  tryLock(mailboxPath: string): (() => void) | undefined;
 }
 
 export interface SessionLockDeps {
@@ -43,6 +57,9 @@ export interface SessionLockDeps {
   /** Whether this process will be the user of one mailbox. */
   readonly perUser: boolean;
 }
+
+/** How long a recovery is waited for, and how often it is looked whether it is over, milliseconds. */
+const RECOVERY = { most: 2000, pause: 20 };
 
 /** Of one mailbox: without waiting, what gives the lock back, or undefined when somebody else has it. */
 type TryLock = () => (() => void) | undefined;
@@ -56,8 +73,8 @@ export class HostSessionLocks implements SessionLocks {
   }
 
   async lock(mailboxPath: string, claim: Claim): Promise<SessionLock> {
-    const { dir, host, takeover, perUser } = this.deps;
-    const name = nameOf(mailboxPath);
+    const { dir, takeover, perUser } = this.deps;
+    const name = sessionName(mailboxPath);
     const fd = openOrFail(recordPath(dir, name));
     let giveBack: (() => void) | undefined;
     let hold: Hold | undefined;
@@ -72,10 +89,7 @@ export class HostSessionLocks implements SessionLocks {
       }
     };
     try {
-      giveBack = await this.#obtain(fd, name, claim, () => {
-        if (this.#octets) return this.#octets.tryLock(name);
-        return host.lockOpenFile(fd, 'write') ? () => {} : undefined;
-      });
+      giveBack = await this.#obtain(fd, name, claim, () => this.#tryOnce(fd, name));
       hold = takeover.hold(name, claim);
       writeRecord(fd, claim.peer.address, await hold.socket);
       return { beginUpdate: hold.beginUpdate, release };
@@ -87,6 +101,20 @@ export class HostSessionLocks implements SessionLocks {
     }
   }
 
+  tryLock(mailboxPath: string): (() => void) | undefined {
+    try {
+      return openRecoveryLock(this.deps, mailboxPath)();
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #tryOnce(fd: number, name: string): (() => void) | undefined {
+    if (this.#octets) return this.#octets.tryLock(name);
+    // Closing it ends the lock as well.
+    return this.deps.host.lockOpenFile(fd, 'write') ? () => {} : undefined;
+  }
+
   /** @returns what gives the lock back @throws Unavailable IN-USE when somebody else keeps it */
   async #obtain(fd: number, name: string, { account, peer }: Claim, tryLock: TryLock): Promise<() => void> {
     const { host, log, takeover } = this.deps;
@@ -94,6 +122,14 @@ export class HostSessionLocks implements SessionLocks {
     const free = giveBack !== undefined;
     try {
       const last = readRecord(fd);
+      if (giveBack === undefined && last?.address === RECOVERING) {
+        const deadline = performance.now() + RECOVERY.most;
+        while (giveBack === undefined && performance.now() < deadline) {
+          await sleep(RECOVERY.pause);
+          giveBack = tryLock();
+        }
+        if (giveBack === undefined) throw inUse(last);
+      }
       if (giveBack === undefined) {
         const yielded = last?.socket !== undefined && (await takeover.ask(last.socket, name, peer));
         giveBack = yielded ? tryLock() : undefined;
@@ -117,24 +153,18 @@ export class HostSessionLocks implements SessionLocks {
   }
 }
 
-function nameOf(mailboxPath: string): string {
-  return createHash('sha256').update(mailboxPath).digest('hex').slice(0, 32);
-}
-
-function recordPath(dir: string, name: string): string {
-  return join(dir, `${name}.session`);
-}
-
 /**
  * Where to look for the session lock of a mailbox.
  * @param mailboxPath resolved
  */
 export function sessionLockPlaces(dir: string, mailboxPath: string): { record: string; shared: OctetPlace } {
-  const name = nameOf(mailboxPath);
+  const name = sessionName(mailboxPath);
   return { record: recordPath(dir, name), shared: octetPlace(dir, name) };
 }
 
 function inUse(record: SessionRecord | undefined): Unavailable {
+  if (record?.address === RECOVERING)
+    return new Unavailable('IN-USE', 'an interrupted update of this maildrop is being finished');
   const where = record === undefined ? '' : ` since ${record.since} from ${record.address}`;
   return new Unavailable('IN-USE', `maildrop is in use by another POP3 session${where}`);
 }

@@ -6,7 +6,9 @@
  * RUNTIME is ours, on a local file system, and the file one short line: it is read and written at once, which
  * takes less than handing it to libuv's pool.
  */
+import { createHash } from 'node:crypto';
 import { constants, openSync, readSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isNoRoom } from './io.js';
 
@@ -15,12 +17,24 @@ const MAX_RECORD = 512;
 /** Of each record, so that it covers the last one, octets: pid, time, address and socket have 126 at most. */
 const RECORD = 160;
 
+/** In place of the address of a client, while an interrupted UPDATE is finished without one. */
+export const RECOVERING = 'recovering';
+
 export interface SessionRecord {
   readonly pid: number;
   readonly since: string;
   readonly address: string;
   /** Where to ask. */
   readonly socket: string | undefined;
+}
+
+/** What the session lock of a mailbox is called. @param mailboxPath resolved: two spellings would be two locks */
+export function sessionName(mailboxPath: string): string {
+  return createHash('sha256').update(mailboxPath).digest('hex').slice(0, 32);
+}
+
+export function recordPath(dir: string, name: string): string {
+  return join(dir, `${name}.session`);
 }
 
 /** Opens the file, which is made if there is none. @returns its descriptor */

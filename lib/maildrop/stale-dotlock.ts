@@ -2,12 +2,13 @@
  * When a dotlock of somebody else is stale. At once, if it names a process of this host that does not
  * exist (ESRCH; never EPERM: that one lives and is another user's). Otherwise only when neither the lock
  * nor the mailbox has changed for five minutes. A lock that is no regular file is never stale to us:
- * no mail program makes one, and we do not remove what we do not understand.
+ * no mail program makes one, and we do not remove what we do not understand. A lock of ours that names an
+ * UPDATE is stale by age as well, but to who has its journal (`dotlock.ts`).
  */
 import * as fs from 'node:fs';
-import { hostname } from 'node:os';
 import { errnoOf } from '../errors.js';
 import type { Host } from '../host/host.js';
+import { readLine, type UpdateId } from './lock-line.js';
 
 export interface LockSighting {
   readonly dev: bigint;
@@ -19,6 +20,8 @@ export interface LockSighting {
   readonly content: string;
   /** The pid it names, and whether that is a process of this host. */
   readonly pid: number | undefined;
+  /** The UPDATEs of ours it names. */
+  readonly updates: readonly UpdateId[];
   readonly stale: 'at once' | 'by age';
   /** The younger of the last changes of lock and mailbox. */
   readonly lastChange: Date;
@@ -42,14 +45,22 @@ export async function inspectDotlock(path: string, mailboxPath: string, host: Ho
   };
   if (!stat.isFile()) {
     // Dated now, so that no age makes it stale.
-    return { ...seen, kind: 'other', content: '', pid: undefined, stale: 'by age', lastChange: new Date() };
+    return {
+      ...seen,
+      kind: 'other',
+      content: '',
+      pid: undefined,
+      updates: [],
+      stale: 'by age',
+      lastChange: new Date(),
+    };
   }
   const content = await firstLine(path);
-  const { pid, here } = ownerOf(content);
+  const { pid, here, updates } = readLine(content);
   const dead = pid !== undefined && !host.processExists(pid);
   // A bare pid may be of another host on a network file system, or of another PID namespace.
   const ours = here || (!inPidNamespace() && (await isLocal(mailboxPath)));
-  return { ...seen, kind: 'file', content, pid, stale: dead && ours ? 'at once' : 'by age' };
+  return { ...seen, kind: 'file', content, pid, updates, stale: dead && ours ? 'at once' : 'by age' };
 }
 
 async function firstLine(path: string): Promise<string> {
@@ -67,15 +78,6 @@ async function firstLine(path: string): Promise<string> {
     if (errnoOf(error) === 'EACCES') return '';
     throw error;
   }
-}
-
-/** `PID:HOST`, or a bare PID of at least 2 (`0` and `1` are written by programs that mean nothing by it). */
-function ownerOf(content: string): { pid: number | undefined; here: boolean } {
-  const match = /^\s*([1-9][0-9]{0,9})(?::(\S+))?\s*$/.exec(content);
-  const pid = Number(match?.[1]);
-  if (match === null || pid < 2) return { pid: undefined, here: false };
-  if (match[2] === undefined) return { pid, here: false };
-  return match[2] === hostname() ? { pid, here: true } : { pid: undefined, here: false };
 }
 
 /** The inode of the initial PID namespace (linux/proc_ns.h, PROC_PID_INIT_INO). */

@@ -25,7 +25,7 @@ import { changeBetween, type MailboxFile } from './mailbox-file.js';
 import { type Journals, movingByPlan } from './move-appended.js';
 import type { PlanJournal } from './plan-journal.js';
 import { type Keeping, NoRoomForPlan, PlanSlide } from './plan-slide.js';
-import { type Guard, Redo } from './redo.js';
+import { Redo } from './redo.js';
 import { READ_CHUNK, type Snapshot } from './snapshot.js';
 import type { UniqueIdMemory } from './unique-id-memory.js';
 
@@ -116,22 +116,24 @@ async function redoFromJournal(
   access: MailboxAccess,
   journals: Journals,
   { stat: { ino, uid, size }, from, kept }: Keeping,
-  verify: Guard,
+  verify: () => Promise<void>,
 ): Promise<void> {
   const journal = journals.redo;
   const mailboxFd = access.file.fd;
-  const guard = () => access.mustBeIntact();
   const header = await journal
     .commit({ mailboxFd, stat: { ino, uid }, from, oldSize: size, kept }, verify)
     .catch(cause => {
       throw isNoRoom(cause) ? new NoRoom('the journal', { cause }) : cause;
     });
-  const moveAppended = movingByPlan(access.file, journals, guard);
-  const redoing = new Redo(access.file, journal, header, guard, moveAppended);
+  const moveAppended = movingByPlan(access.file, journals, access);
+  const redoing = new Redo(access.file, journal, header, access, moveAppended);
   try {
     await redoing.run();
   } catch (error) {
-    if (!redoing.begun) await journal.withdraw(error);
+    if (!redoing.begun) {
+      access.updated();
+      await journal.withdraw(error);
+    }
     throw error;
   }
 }
@@ -141,11 +143,10 @@ async function slideByPlan(
   access: MailboxAccess,
   journal: PlanJournal,
   keeping: Keeping,
-  verify: Guard,
+  verify: () => Promise<void>,
   noRoom: unknown,
 ): Promise<void> {
-  const guard = () => access.mustBeIntact();
-  const { slide, first } = await PlanSlide.commit(access.file, journal, keeping, verify, guard).catch(
+  const { slide, first } = await PlanSlide.commit(access.file, journal, keeping, verify, access).catch(
     async error => {
       // The mailbox may have been written over itself: that is no news, either.
       await restoreTimes(access.file, keeping.stat);

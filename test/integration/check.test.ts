@@ -72,6 +72,12 @@ const LOCKS: Record<string, { make: (path: string) => void; says: RegExp; login:
     says: /a lock of "\d+:another\.example\.com", no process of this host.*taken for stale in \d+ s/,
     login: 'IN-USE',
   },
+  interrupted: {
+    make: path => writeFileSync(path, `mbox-pop3d UPDATE ${'0'.repeat(32)}\n`),
+    says: /TROUBLE: .*the lock of an UPDATE that is rewriting the mailbox, .*cut off\n {4}remedy: the next login finishes it, at once\. Or: mbox-pop3d recover interrupted\./,
+    // A journal that it names there is not.
+    login: 'IN-USE',
+  },
   directory: {
     make: path => mkdirSync(path),
     says: /TROUBLE: .*no regular file.*\n {4}remedy: look at it/,

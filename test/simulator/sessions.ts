@@ -13,6 +13,7 @@ import { type PlanLayout, planOctets } from '../../lib/maildrop/plan-format.js';
 import { PlanJournal } from '../../lib/maildrop/plan-journal.js';
 import { recover } from '../../lib/maildrop/recovery.js';
 import type { SessionLocks } from '../../lib/maildrop/session-lock.js';
+import { NO_LOCKS } from '../../lib/maildrop/update-locks.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY } from '../support/mailbox.js';
 import { type DiskOptions, MemoryDisk } from './memory-disk.js';
@@ -28,7 +29,10 @@ export const MAILBOX_INO = 10n;
 const JOURNAL_INO = 20n;
 export const PLAN_INO = 21n;
 /** Nobody else wants the mailbox. */
-const sessionLocks: SessionLocks = { lock: async () => ({ beginUpdate: () => {}, release: () => {} }) };
+const sessionLocks: SessionLocks = {
+  lock: async () => ({ beginUpdate: () => {}, release: () => {} }),
+  tryLock: () => () => {},
+};
 /** Small enough for short mailboxes to be moved in several steps. */
 export const PLAN_LAYOUT: PlanLayout = { ranges: 512, step: 512 };
 export const OWNER = process.geteuid!();
@@ -147,7 +151,7 @@ export function recovery(world: World, options: RunOptions = {}): Promise<Run<Re
     const journals = { redo: new Journal(place), plan: new PlanJournal(place, [PLAN_LAYOUT]) };
     const mailbox = await MailboxFile.open(io, MAILBOX, { owner: OWNER, writable: true });
     try {
-      return await recover(mailbox, journals, async () => {});
+      return await recover(mailbox, journals, NO_LOCKS);
     } finally {
       await journals.redo
         .close()

@@ -282,10 +282,24 @@ test('a journal out of reach: it is appended all the same, and kept by whoever r
       path.includes('/state/') ? Promise.reject(failure('EACCES')) : nodeIo.open(path, flags, mode),
   };
   const before = spool.content();
+  // Nobody can tell that it is nobody's: not before it is old.
+  await expect(deliverAlice(spool, PIECES, { io })).rejects.toMatchObject({ code: 'IN-USE' });
+  unlinkSync(`${spool.mailbox}.lock`);
   await deliverAlice(spool, PIECES, { io });
   expect(spool.content()).toBe(before + NEW);
   expect(await messagesOf(spool)).toBe(2);
   expect(spool.content()).toBe(message(2) + NEW);
+});
+
+test('an interrupted update of which a session has the lock is left to that session', async () => {
+  const spool = await interrupted();
+  const before = spool.content();
+  const taken = { tryRecoveryLock: () => undefined };
+  await expect(deliverAlice(spool, PIECES, taken)).rejects.toMatchObject({ code: 'IN-USE' });
+  unlinkSync(`${spool.mailbox}.lock`);
+  await deliverAlice(spool, PIECES, taken);
+  expect(spool.content()).toBe(before + NEW);
+  expect(await messagesOf(spool)).toBe(2);
 });
 
 test('no state directory at all is no obstacle, and none is made', async () => {
