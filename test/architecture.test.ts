@@ -40,7 +40,7 @@ function sources(dir: string): string[] {
     .map(name => join(dir, name));
 }
 
-/** `lib/pop3/reply.ts` is in the room `pop3`, `lib/config.ts` is a room of its own. */
+/** `lib/pop3/reply.ts` is in the room `pop3`, `lib/config.ts` in the room `config` with the files of `lib/config/`. */
 function roomOf(path: string): string {
   return relative(LIB, path)
     .split('/')[0]!

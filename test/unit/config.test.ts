@@ -1,6 +1,7 @@
 /** Settings from flags: what they become, and how a wrong one is named. */
 import { describe, expect, test } from 'vitest';
-import { parseListenAddress, settingsFrom } from '../../lib/config.js';
+import { parseListenAddress } from '../../lib/config/listening.js';
+import { settingsFrom } from '../../lib/config.js';
 import { EX } from '../../lib/errors.js';
 
 const WITH_USERS = { users: '/etc/users' };
