@@ -1,5 +1,5 @@
 /** Manual page, README and option table say the same. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { WRITABLE_SCHEMES } from '../../lib/auth/password-field.js';
 import { USER_ACTIONS, USER_OPTIONS } from '../../lib/cli/user-options.js';
@@ -34,6 +34,28 @@ test('the README mentions no option that does not exist', () => {
   const mentioned = [...readme.matchAll(/(?<=[\s`(])--([a-z][a-z-]*)/g)].map(match => match[1]!);
   expect(mentioned.length).toBeGreaterThan(0);
   expect(mentioned.filter(name => !(name in OPTIONS) && !others.includes(name))).toEqual([]);
+});
+
+test('the manual page says what each line of the log means', () => {
+  // The event comes after its level, and after whom it is of; what is for debugging only is left out.
+  const call =
+    /\.(?:write|failure|ofStranger)\((?:(?:'(?:info|warn|error|-)'|[a-z][\w.]*),\s*)*'([a-z-]+)'[,)]/g;
+  const lib = new URL('../../lib/', import.meta.url);
+  const sources = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter(name =>
+    name.endsWith('.ts'),
+  );
+  const events = new Set(
+    sources.flatMap(name =>
+      [...readFileSync(new URL(name, lib), 'utf8').matchAll(call)].map(match => match[1]!),
+    ),
+  );
+  events.delete('debug');
+  expect(events.size).toBeGreaterThan(50);
+  const diagnostics = man.slice(man.indexOf('.Sh DIAGNOSTICS')) + read('man/mbox-pop3d-deliver.8');
+  const explained = [...diagnostics.matchAll(/^\.It Li (.*)$/gm)].map(match => match[1]!).join(' ');
+  expect([...events].filter(event => !new RegExp(`(?<![\\w-])${event}(?![\\w-])`).test(explained))).toEqual(
+    [],
+  );
 });
 
 const deliverPage = read('man/mbox-pop3d-deliver.8');
