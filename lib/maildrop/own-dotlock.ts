@@ -170,7 +170,11 @@ export class OwnDotlock {
     // Others judge it by its age then, whether or not this has worked.
     const failure = failureOf(() => replaceLine(this.file.fd, line));
     this.#isSigned = failure === undefined && this.#updates.length === 0;
-    const { atime, mtime } = this.#touched ?? this.made;
+    // To the millisecond as `look` tells it, which would otherwise pass for another's doing.
+    const { atime, mtime } = this.#touched ?? {
+      atime: asSet(this.made.atimeNs),
+      mtime: asSet(this.made.mtimeNs),
+    };
     failureOf(() => fs.futimesSync(this.file.fd, atime, mtime));
   }
 
