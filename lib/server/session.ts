@@ -3,12 +3,12 @@
  * control: one line, its reply, the reply accepted, the next line. RFC 1939 §3-6.
  *
  * Invariants: UPDATE happens only for a complete QUIT line, at most once, and nothing interrupts it;
- * every other end releases the maildrop as it was. Errors become replies in one place, `failed`. Once
+ * every other end releases the maildrop as it was. Errors become replies in one place, `refusals.ts`. Once
  * the `+OK` of a multi-line reply is out, an error can only cut the connection.
  */
 import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { AuthenticationFailed, BadRequest, Disconnected, HandshakeFailed, Unavailable } from '../errors.js';
+import { BadRequest, Disconnected, HandshakeFailed, Unavailable } from '../errors.js';
 import type { Log } from '../log.js';
 import { type Authorization, authorization, type Credentials } from '../pop3/authorization.js';
 import { dispatch } from '../pop3/command.js';
@@ -22,6 +22,7 @@ import type { MaybeLater } from './limits.js';
 import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { isLocal } from './peer.js';
+import { Refusals } from './refusals.js';
 import { authPorts, provableOnce } from './sasl.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
 import { SessionLog } from './session-log.js';
@@ -91,19 +92,12 @@ function patienceOf({ idleTimeout, takeover }: SessionSettings): Patience {
   return { idleTimeout, lookEvery: takeover > 0 ? Math.max(1000, takeover / 2) : idleTimeout };
 }
 
-/** Extensions we do not have, which a decent client may try without having seen them in CAPA. */
-const ELSEWHERE: ReadonlySet<string> = new Set(['LANG', 'RPOP', 'UTF8', 'XTND']);
-
-/** Whether a word is a command of POP3, were it not now, or not here. */
-function isPop3(keyword: string): boolean {
-  return authorization.has(keyword) || transaction.has(keyword) || ELSEWHERE.has(keyword);
-}
-
 class Session {
   private readonly output: Output;
   private readonly log: SessionLog;
   private readonly wire: Wire;
   private readonly greeting: Greeting;
+  private readonly refusals: Refusals;
   private readonly tls: TlsOffer | undefined;
   private readonly greeted: boolean;
   private state: Authorization | Transaction;
@@ -112,12 +106,8 @@ class Session {
   private maildrop: Maildrop | undefined;
   private opened: Transaction | undefined;
   private stopLoginDeadline: () => void = () => {};
-  private badCommands = 0;
-  /** Of them, before the login, those that are no commands of POP3. */
-  private strangeWords = 0;
   /** `TLSv1.3` and the like, for the log. */
   private protocol: string | undefined;
-  private failures = 0;
   private leave: () => void = () => {};
   private removed = 0;
   /** Why the session ends, once it was decided here. */
@@ -134,6 +124,7 @@ class Session {
     this.output = new Output(connection, services.places);
     this.log = new SessionLog(services.log, peer.address, strangers);
     this.greeting = greet(services.settings);
+    this.refusals = new Refusals(services.settings, this.log);
     this.wire = { connection, output: this.output, log: this.log };
     this.state = this.authorization(false);
   }
@@ -249,7 +240,7 @@ class Session {
     let keyword = '';
     try {
       if (line === 'too-long') throw new BadRequest('command line too long');
-      if (!this.opened && isProxyHeader(line, this.badCommands)) throw this.proxyHeader();
+      if (!this.opened && isProxyHeader(line, this.refusals.badCommands)) throw this.refusals.proxyHeader();
       const request = parseRequest(line);
       keyword = request.keyword;
       reply =
@@ -260,7 +251,7 @@ class Session {
       return this.say(this.failed(error, keyword));
     }
     if (reply instanceof Promise || reply.next || reply.content) return this.complete(reply, keyword);
-    this.wasGood();
+    this.refusals.wasGood();
     return this.say(reply);
   }
 
@@ -269,7 +260,7 @@ class Session {
     let reply: Reply;
     try {
       reply = answered instanceof Promise ? await answered : answered;
-      this.wasGood();
+      this.refusals.wasGood();
       if (reply.next === 'update') reply = await this.update(reply);
       if (reply.next === 'tls') {
         await this.tls?.ready();
@@ -286,20 +277,9 @@ class Session {
     return this.say(reply);
   }
 
-  private wasGood(): void {
-    this.badCommands = 0;
-    this.strangeWords = 0;
-  }
-
   private say(reply: Reply): MaybeLater<Reply> {
     const said = sendReply(this.wire, reply);
     return said ? said.then(() => reply) : reply;
-  }
-
-  private proxyHeader(): Unavailable {
-    const message = 'no PROXY header is taken from your address';
-    this.log.ofStranger('warn', 'proxy-refused', { reason: 'not in proxy-nets' });
-    return new Unavailable('SYS/PERM', message, { fatal: true });
   }
 
   private refuseInjection(): Reply {
@@ -307,38 +287,11 @@ class Session {
     return err('nothing may follow STLS before TLS is up', { next: 'close' });
   }
 
-  /** The one place where an error becomes a reply. @throws Disconnected where nothing may be said */
+  /** @throws Disconnected where nothing may be said */
   private failed(error: unknown, keyword: string): Reply {
-    if (error instanceof Disconnected) throw error;
-    if (error instanceof BadRequest) return this.badCommand(error, keyword);
-    if (error instanceof AuthenticationFailed) {
-      const last = ++this.failures >= this.services.settings.maxLoginFailures;
-      if (last) this.reason = 'failed-logins';
-      return err('Authentication failed', { code: 'AUTH', ...(last && { next: 'close' }) });
-    }
-    if (error instanceof Unavailable) {
-      const { code, fatal } = error;
-      // A failed login has its own line in the log.
-      if (this.opened || keyword === 'STLS') this.log.failure('unavailable', error, { command: keyword });
-      if (fatal) this.reason = 'unavailable';
-      return err(error.message, { code, ...(fatal && { next: 'close' }) });
-    }
-    this.log.failure('internal-error', error, { command: keyword });
-    this.reason = 'error';
-    return err('internal error', { code: 'SYS/TEMP', next: 'close' });
-  }
-
-  private badCommand(error: BadRequest, keyword: string): Reply {
-    const { maxBadCommands, maxBadCommandsBeforeLogin } = this.services.settings;
-    // With a code it is no mistake but a policy, and somebody will ask why.
-    const level = error.code ? 'info' : 'debug';
-    if (this.opened) this.log.write(level, 'bad-command', { reason: error.message });
-    else this.log.ofStranger(level, 'bad-command', { reason: error.message });
-    if (this.state.state === 'authorization' && !isPop3(keyword)) this.strangeWords++;
-    const over = ++this.badCommands >= maxBadCommands || this.strangeWords >= maxBadCommandsBeforeLogin;
-    if (!over) return err(error.message, { ...(error.code && { code: error.code }) });
-    this.reason = 'bad-commands';
-    return err('too many bad commands', { next: 'close' });
+    const { reply, reason } = this.refusals.of(error, keyword, this.opened !== undefined);
+    this.reason = reason ?? this.reason;
+    return reply;
   }
 
   private async logIn(credentials: Credentials): Promise<{ messages: number; octets: number }> {

@@ -78,6 +78,7 @@ const THEN = [
   'lib/server/login',
   'lib/server/output',
   'lib/server/peer',
+  'lib/server/refusals',
   'lib/server/sasl',
   'lib/server/send',
   'lib/server/session',
