@@ -28,6 +28,7 @@ import type { IndexMemory } from './index-memory.js';
 import { type FileStat, readFully, type SpoolIo, writeFully } from './io.js';
 import { whyForeign } from './journal-file.js';
 import type { MailboxFile } from './mailbox-file.js';
+import type { Unchanged } from './unchanged.js';
 
 /** Octets that could be scanned in the time one identity takes; measured. */
 const IDENTITY_WORTH = 16 * 1024;
@@ -42,9 +43,17 @@ export interface IndexCachePlace {
   readonly least: number;
   readonly log: Log;
   readonly memory: IndexMemory;
+  /** For smaller mailbox files: what this process remembers of them. */
+  readonly small: Unchanged<SmallIndex>;
   /** Undefined for the twins in TypeScript. */
   readonly kernel?: Kernel | undefined;
 }
+
+/** All that is known of a small mailbox file. */
+export type SmallIndex = Pick<KeptIndex, 'index' | 'identities'>;
+
+/** What a small index takes besides its rows, octets. */
+const BESIDES = 1024;
 
 /** What the cache knew of a mailbox file. */
 export interface Recalled {
@@ -86,7 +95,7 @@ export class IndexCache {
    * @returns undefined when it must be scanned
    */
   async recall(file: MailboxFile, stat: FileStat): Promise<Recalled | undefined> {
-    if (!this.takes(stat)) return undefined;
+    if (!this.takes(stat)) return this.#recallSmall(file.path, stat);
     const kept = await (this.#loading ?? this.#loadQuietly(stat.size));
     // It may be large, and is needed once.
     this.#loading = undefined;
@@ -101,6 +110,21 @@ export class IndexCache {
     }
     if (!same && index.size >= stat.size) return undefined;
     return this.#readTail(file, stat.size, kept);
+  }
+
+  #recallSmall(path: string, stat: FileStat): Recalled | undefined {
+    const known = this.place.small.recall(path, stat);
+    return known && { ...known, believed: known.index.messages, exact: true, scanned: 0 };
+  }
+
+  /** Remembers the index of a file that is too small to be kept, for sessions of this process. */
+  remember(path: string, stat: FileStat, seenAt: number, { index, identities }: SmallIndex): void {
+    if (this.place.least === Number.POSITIVE_INFINITY) return;
+    // Not in a pool of Node.js, of which it would keep all.
+    const own = Buffer.allocUnsafeSlow(identities.length);
+    own.set(identities);
+    const octets = BESIDES + index.offsets.byteLength + index.small.byteLength + own.length;
+    this.place.small.remember(path, stat, seenAt, { index, identities: own }, octets);
   }
 
   /** Whether the index of so large a file is kept at all. */
@@ -149,6 +173,11 @@ export class IndexCache {
     // Nobody is left to wait for a disk, which writes into that memory until then.
     if (this.#loading === undefined) giveBack();
     else void this.#loading.then(giveBack);
+  }
+
+  /** What is remembered was found to be wrong. */
+  forget(path: string): void {
+    this.place.small.forget(path);
   }
 
   /** Removes what is kept: it was found to be wrong. */

@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { type FileStat, type SpoolIo, syncDirectory, writeFully } from './io.js';
 import { octetsOf } from './ranges.js';
+import type { Unchanged } from './unchanged.js';
 
 /** Where journals are, and whose. */
 export interface JournalPlace {
@@ -18,11 +19,13 @@ export interface JournalPlace {
   readonly owner: number;
   /** Whether root has made `dir` and its name durable: then its parent is none of our business. */
   readonly dirIsGiven: boolean;
+  /** Journals in which nothing was found. */
+  readonly idle?: Unchanged<true> | undefined;
 }
 
 /** What there is under a journal's name. */
 export type Opened =
-  | { readonly fd: number; readonly size: number }
+  | { readonly fd: number; readonly size: number; readonly stat: FileStat }
   | { readonly foreign: string }
   | { readonly missing: true };
 
@@ -46,7 +49,7 @@ export async function openJournalFile(
   try {
     const stat = await io.fstat(fd);
     const foreign = whyForeign(stat, owner);
-    if (foreign === undefined) return { fd, size: stat.size };
+    if (foreign === undefined) return { fd, size: stat.size, stat };
     await io.close(fd);
     return { foreign };
   } catch (error) {
@@ -66,10 +69,7 @@ export function whyForeign(stat: FileStat, owner: number): string | undefined {
 
 /** Whether an open file is still the one that its name leads to. */
 export async function isNamed(io: SpoolIo, path: string, fd: number): Promise<boolean> {
-  const named = await io.lstat(path).catch(error => {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  });
+  const named = await lookAt(io, path);
   const ours = await io.fstat(fd);
   return named?.dev === ours.dev && named.ino === ours.ino;
 }
@@ -109,11 +109,15 @@ export async function renameAside({ io, dir }: JournalPlace, path: string, why: 
 }
 
 export async function exists(io: SpoolIo, path: string): Promise<boolean> {
+  return (await lookAt(io, path)) !== undefined;
+}
+
+/** @param seen as for `SpoolIo.lstat` @returns undefined when there is nothing of that name */
+export async function lookAt(io: SpoolIo, path: string, seen = false): Promise<FileStat | undefined> {
   try {
-    await io.lstat(path);
-    return true;
+    return await io.lstat(path, seen);
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
+    if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }

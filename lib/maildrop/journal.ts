@@ -14,10 +14,12 @@ import {
   exists,
   isNamed,
   type JournalPlace,
+  lookAt,
   makeDirectory,
   openJournalFile,
   renameAside,
   secureFile,
+  whyForeign,
 } from './journal-file.js';
 import { encodePhase, type JournalHeader, PHASE_AT, SECTOR } from './journal-format.js';
 import { type JournalPlan, type JournalState, readRecord, writeRecord } from './journal-record.js';
@@ -53,6 +55,12 @@ export class Journal {
     const fd = this.#fd;
     this.#fd = undefined;
     if (fd !== undefined) await this.place.io.close(fd);
+  }
+
+  /** Whether there is none, or one of ours with nothing in it, as a look from outside tells. @param seen as for `read` */
+  async isIdle(seen: boolean): Promise<boolean> {
+    const stat = await lookAt(this.place.io, this.#path, seen);
+    return stat === undefined || (stat.size === 0 && whyForeign(stat, this.place.owner) === undefined);
   }
 
   /**

@@ -20,14 +20,24 @@ export async function keepIndex(cache: IndexCache, leftover: Leftover): Promise<
   const { snapshot, doubtful, uniqueIds, updated } = leftover;
   if (doubtful) {
     // The next session shall not believe it as well.
+    cache.forget(snapshot.access.file.path);
     return cache.takes(snapshot.index) ? cache.drop() : undefined;
   }
   if (updated !== undefined) return keepUpdated(cache, leftover, updated);
   const computed = (uniqueIds?.length ?? 0) - snapshot.identities.length / IDENTITY;
+  if (!cache.takes(snapshot.index)) return rememberSmall(cache, leftover, computed);
   if (!cache.isWorth(snapshot.index, snapshot.scanned, computed)) return;
   snapshot.access.yield();
   const { index, stat, seenAt } = snapshot;
   await cache.keep({ index, identities: identitiesIn(leftover), proven: isProven(snapshot), stat, seenAt });
+}
+
+/** @param computed identities that are new */
+function rememberSmall(cache: IndexCache, leftover: Leftover, computed: number): void {
+  const { snapshot } = leftover;
+  if (!isProven(snapshot) || (snapshot.exact && computed <= 0)) return;
+  const { access, index, stat, seenAt } = snapshot;
+  cache.remember(access.file.path, stat, seenAt, { index, identities: identitiesIn(leftover) });
 }
 
 /**

@@ -21,20 +21,24 @@ import { MailboxAccess } from './mailbox-access.js';
 import { MboxMaildrop } from './maildrop.js';
 import { logRecovery } from './recovery.js';
 import { DiskFailure } from './redo.js';
-import { SessionFiles } from './session-files.js';
+import { type Remembered, SessionFiles } from './session-files.js';
 import { HostSessionLocks, type SessionLocks } from './session-lock.js';
 import { takeSnapshot } from './snapshot.js';
 import { SpoolPath } from './spool-path.js';
 import type { MaildropDeps, MaildropSettings } from './spool-settings.js';
 import { Takeover } from './takeover.js';
+import { Unchanged } from './unchanged.js';
 import { holdsUpdate } from './update-locks.js';
+
+/** What is remembered of small mailboxes at most, and of journals, octets: of some thousands of users. */
+const MOST_REMEMBERED = 4 * 1024 * 1024;
 
 export class Spool {
   readonly #path: SpoolPath;
   readonly #lockMailbox: LockMailbox;
   readonly #sessions: SessionLocks;
   readonly #blocks: Blocks;
-  readonly #indexMemory: IndexMemory;
+  readonly #remembered: Remembered;
 
   constructor(
     private readonly deps: MaildropDeps,
@@ -44,7 +48,11 @@ export class Spool {
     const { host, log, becomeOwner } = deps;
     this.#path = new SpoolPath(settings.spool);
     this.#blocks = new Blocks(undefined, deps.kernel?.memory);
-    this.#indexMemory = deps.indexMemory ?? new IndexMemory();
+    this.#remembered = {
+      memory: deps.indexMemory ?? new IndexMemory(),
+      small: new Unchanged(MOST_REMEMBERED),
+      idle: new Unchanged(MOST_REMEMBERED),
+    };
     this.#lockMailbox = mailboxLocker({
       host,
       methods: settings.locks,
@@ -149,7 +157,7 @@ export class Spool {
   }
 
   #filesOf(account: Account): SessionFiles {
-    return new SessionFiles(this.deps, this.settings, account, this.#indexMemory);
+    return new SessionFiles(this.deps, this.settings, account, this.#remembered);
   }
 
   /**

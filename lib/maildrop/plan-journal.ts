@@ -13,6 +13,7 @@ import type { Range } from '../mbox/compaction.js';
 import { readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
 import {
   type JournalPlace,
+  lookAt,
   makeDirectory,
   openJournalFile,
   renameAside,
@@ -53,6 +54,9 @@ export type PlanState =
   | { readonly is: 'torn' | 'other' | 'foreign'; readonly reason: string }
   | ({ readonly is: 'committed' } & CommittedPlan);
 
+/** What it takes to remember one in which nothing was found, octets. */
+const REMEMBERED = 512;
+
 /** Tried in this order while there is room. */
 export const USUAL_LAYOUTS: readonly PlanLayout[] = [USUAL_LAYOUT, SMALL_LAYOUT];
 
@@ -80,9 +84,20 @@ export class PlanJournal {
     if (fd !== undefined) await this.place.io.close(fd);
   }
 
+  /** Whether there is none, or one in which this process has found nothing, and which has not changed since. */
+  async isIdle(): Promise<boolean> {
+    const { io, idle } = this.place;
+    if (idle === undefined) return false;
+    const stat = await lookAt(io, this.path);
+    if (stat !== undefined && idle.recall(this.path, stat) === undefined) return false;
+    this.#found = stat?.size ?? 0;
+    return true;
+  }
+
   /** Opens what is there and says what it is, having checked all of it. It stays open if it is a plan. */
   async read(): Promise<PlanState> {
     await this.close();
+    const seenAt = Date.now();
     const opened = await openJournalFile(this.place, this.path);
     if ('missing' in opened) return { is: 'none' };
     if ('foreign' in opened) return { is: 'foreign', reason: opened.foreign };
@@ -90,6 +105,7 @@ export class PlanJournal {
     this.#found = opened.size;
     const state = await this.#read(opened.size);
     if (state.is !== 'committed') await this.close();
+    if (state.is === 'none') this.place.idle?.remember(this.path, opened.stat, seenAt, true, REMEMBERED);
     return state;
   }
 

@@ -59,6 +59,8 @@ export async function recover(
   journals: Journals,
   locks: UpdateLocks,
 ): Promise<RecoveryReport> {
+  // At most logins, and so without opening a file.
+  if ((await journals.plan.isIdle()) && (await journals.redo.isIdle(true))) return { did: 'nothing' };
   const plan = await journals.plan.read();
   const redo = await journals.redo.read(true);
   if (plan.is === 'committed') {

@@ -7,7 +7,7 @@
  */
 import type { Account, SessionDescriptors } from '../pop3/ports.js';
 import type { Blocks } from './blocks.js';
-import { IndexCache } from './index-cache.js';
+import { IndexCache, type SmallIndex } from './index-cache.js';
 import type { IndexMemory } from './index-memory.js';
 import { Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
@@ -17,9 +17,20 @@ import { PlanJournal, USUAL_LAYOUTS } from './plan-journal.js';
 import { Rest } from './rest.js';
 import type { SessionLock } from './session-lock.js';
 import type { MaildropDeps, MaildropSettings } from './spool-settings.js';
+import type { Unchanged } from './unchanged.js';
 import { UniqueIdMemory } from './unique-id-memory.js';
 import type { UserState } from './update.js';
 import { userStateDir } from './user-state-dir.js';
+
+/** What the sessions of a process leave to the next in memory. */
+export interface Remembered {
+  /** For the indexes of large mailboxes. */
+  readonly memory: IndexMemory;
+  /** The indexes of small ones. */
+  readonly small: Unchanged<SmallIndex>;
+  /** Journals in which nothing was found. */
+  readonly idle: Unchanged<true>;
+}
 
 export class SessionFiles {
   /** What there is in `STATE/USER`. */
@@ -32,16 +43,16 @@ export class SessionFiles {
     private readonly deps: MaildropDeps,
     settings: Pick<MaildropSettings, 'stateDir' | 'ownerOf' | 'indexCache'>,
     private readonly account: Account,
-    memory: IndexMemory,
+    { memory, small, idle }: Remembered,
   ) {
-    const { io, becomeOwner, planLayouts = USUAL_LAYOUTS } = deps;
+    const { io, log, kernel, becomeOwner, planLayouts = USUAL_LAYOUTS } = deps;
     const dir = userStateDir(settings.stateDir, account.user);
     const owner = settings.ownerOf(account);
-    const place: JournalPlace = { io, dir, owner, dirIsGiven: becomeOwner !== undefined };
+    const place: JournalPlace = { io, dir, owner, dirIsGiven: becomeOwner !== undefined, idle };
     this.state = {
       journals: { redo: new Journal(place), plan: new PlanJournal(place, planLayouts) },
       memory: new UniqueIdMemory(io, dir),
-      cache: new IndexCache({ ...deps, dir, owner, memory, least: settings.indexCache }),
+      cache: new IndexCache({ io, dir, owner, memory, small, least: settings.indexCache, log, kernel }),
     };
   }
 

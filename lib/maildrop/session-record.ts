@@ -6,7 +6,7 @@
  * RUNTIME is ours, on a local file system, and the file one short line: it is read and written at once, which
  * takes less than handing it to libuv's pool.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { constants, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
@@ -30,7 +30,7 @@ export interface SessionRecord {
 
 /** What the session lock of a mailbox is called. @param mailboxPath resolved: two spellings would be two locks */
 export function sessionName(mailboxPath: string): string {
-  return createHash('sha256').update(mailboxPath).digest('hex').slice(0, 32);
+  return hash('sha256', mailboxPath).slice(0, 32);
 }
 
 export function recordPath(dir: string, name: string): string {
