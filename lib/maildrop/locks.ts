@@ -132,13 +132,15 @@ class Attempt implements HeldLocks {
 
   async #takeDotlock(): Promise<boolean> {
     const { target } = this;
-    const { host, onLost, asSpoolGroup } = this.options;
+    const { host, methods, onLost, asSpoolGroup } = this.options;
     const dotlock = new Dotlock({
       mailboxPath: target.path,
       mailboxFd: target.writable ? target.fd : undefined,
       host,
       asSpoolGroup,
-      isInterrupted: target.isInterrupted,
+      // Who updates has the kernel lock as well, which a killed process has not: a session lock alone can be removed
+      // by a human, or be that of another host.
+      isInterrupted: methods.includes('fcntl') ? target.isInterrupted : undefined,
       times: this.times,
       onLost: reason => {
         this.#broken = true;

@@ -2,7 +2,7 @@
  * What the dotlock says while a mailbox file is half done, so that no other program takes it for that of a dead process
  * and shows, or rewrites, what is there then; and who may take it over.
  */
-import { lstatSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -10,6 +10,7 @@ import { loadHost } from '../../lib/host/load.js';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { Journal } from '../../lib/maildrop/journal.js';
 import { readLine, updateIdOf } from '../../lib/maildrop/lock-line.js';
+import type { LockMethod } from '../../lib/maildrop/locks.js';
 import { PlanJournal } from '../../lib/maildrop/plan-journal.js';
 import { openRecoveryLock } from '../../lib/maildrop/recovery-lock.js';
 import { holdsUpdate } from '../../lib/maildrop/update-locks.js';
@@ -199,6 +200,36 @@ test('is not taken over while another program has the mailbox locked by fcntl', 
   expect(maildrop.messages).toBe(2);
   await maildrop.release();
 });
+
+test.each([['dotlock'], ['dotlock,fcntl']])(
+  'is not taken over while its server lives, even if somebody has removed the session locks: %s',
+  async methods => {
+    const locks = methods.split(',') as LockMethod[];
+    const spool = spoolWith(OLD);
+    let half: () => void = () => {};
+    const isHalf = new Promise<void>(resolve => {
+      half = resolve;
+    });
+    let goOn: () => void = () => {};
+    const waited = new Promise<void>(resolve => {
+      goOn = resolve;
+    });
+    const io = watched(spool, async change => {
+      if (change !== 'truncate') return;
+      half();
+      await waited;
+    });
+    const maildrop = await openAlice(spool, { io, locks });
+    await maildrop.mark(2);
+    const updated = maildrop.update();
+    await isHalf;
+    for (const name of readdirSync(spool.runtimeDir)) rmSync(join(spool.runtimeDir, name));
+    await expect(openAlice(spool, { locks, lockTimeout: 0 })).rejects.toMatchObject({ code: 'IN-USE' });
+    goOn();
+    await updated;
+    expect([spool.content(), beside(spool)]).toEqual([M1 + M3, []]);
+  },
+);
 
 test('who logs in while an interrupted UPDATE is being finished waits for that', async () => {
   const spool = spoolWith(OLD);
