@@ -28,6 +28,8 @@ const DEMO_OPTIONS = [
   'max-waiting-logins',
   'max-login-failures',
   'apop',
+  'plaintext',
+  'sasl-mechanisms',
   'last',
   'kernel',
   'log-level',

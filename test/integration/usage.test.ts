@@ -125,6 +125,15 @@ test.each([
   expect(stdout).toContain(flag);
 });
 
+test('demo takes what the manual page says it takes', async () => {
+  const man = readFileSync(new URL('../../man/mbox-pop3d.8', import.meta.url), 'utf8');
+  const entry = /^\.It Cm demo$([^]*?)^\.It /m.exec(man)![1]!;
+  const flags = [...entry.matchAll(/^\.Fl -([a-z-]+)/gm)].map(match => match[1]!);
+  expect(flags.length).toBeGreaterThan(5);
+  const { stdout } = await run(['demo', '--help'], SOMEBODY);
+  expect(flags.filter(name => !stdout.includes(`\n  --${name} `))).toEqual([]);
+});
+
 test('--version is that of the package', async () => {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   expect(await run(['--version'], SOMEBODY)).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
