@@ -16,13 +16,17 @@ export interface RecoveryLockDeps {
   readonly perUser: boolean;
 }
 
-/** Takes the lock. @returns what gives it back; undefined when somebody else has it @throws the error of a system call */
+/**
+ * Takes the lock, at the first call only.
+ * @returns what gives it back; undefined when somebody else had it then
+ * @throws the error of a system call
+ */
 export type TryRecoveryLock = () => (() => void) | undefined;
 
 /**
  * Opens what a process that is about to give up root cannot open later.
  * @param mailboxPath resolved
- * @returns to be called once @throws the error of the system call
+ * @throws the error of the system call
  */
 export function openRecoveryLock(
   { host, dir, perUser }: RecoveryLockDeps,
@@ -30,7 +34,11 @@ export function openRecoveryLock(
 ): TryRecoveryLock {
   const name = sessionName(mailboxPath);
   const fd = openRecord(recordPath(dir, name));
+  let asked = false;
   return () => {
+    // Its number may be that of another file by now.
+    if (asked) return undefined;
+    asked = true;
     let giveBack: (() => void) | undefined;
     let isOurs = false;
     try {

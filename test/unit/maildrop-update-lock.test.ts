@@ -2,7 +2,17 @@
  * What the dotlock says while a mailbox file is half done, so that no other program takes it for that of a dead process
  * and shows, or rewrites, what is there then; and who may take it over.
  */
-import { lstatSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -186,6 +196,24 @@ test('is not taken over, nor anything recovered, while a session has the mailbox
   session?.();
   expect(await (await mailSpool(spool)).recover({ user: 'alice' })).toEqual({ did: 'finished' });
   expect([spool.content(), beside(spool)]).toEqual([M1 + M3, []]);
+});
+
+test.each([
+  ['for all', false],
+  ['per user', true],
+])('a descriptor that was for that lock is not taken for it again: %s', async (_model, perUser) => {
+  const spool = spoolWith(OLD);
+  const { host } = await loadHost();
+  const place = { host, dir: spool.runtimeDir, perUser };
+  const endSession = openRecoveryLock(place, spool.mailbox)();
+  const tryLock = openRecoveryLock(place, spool.mailbox);
+  expect(tryLock()).toBeUndefined();
+  endSession?.();
+  // Among them is the number that was free.
+  const fds = Array.from({ length: 20 }, () => openSync(spool.mailbox, 'r+'));
+  expect(tryLock()).toBeUndefined();
+  expect(spool.content()).toBe(OLD);
+  for (const fd of fds) closeSync(fd);
 });
 
 test('is not taken over while another program has the mailbox locked by fcntl', async () => {
