@@ -127,7 +127,7 @@ test.each([
 
 test('demo takes what the manual page says it takes', async () => {
   const man = readFileSync(new URL('../../man/mbox-pop3d.8', import.meta.url), 'utf8');
-  const entry = /^\.It Cm demo$([^]*?)^\.It /m.exec(man)![1]!;
+  const entry = /^\.It Cm demo$([\s\S]*?)^\.It /m.exec(man)![1]!;
   const flags = [...entry.matchAll(/^\.Fl -([a-z-]+)/gm)].map(match => match[1]!);
   expect(flags.length).toBeGreaterThan(5);
   const { stdout } = await run(['demo', '--help'], SOMEBODY);
