@@ -7,7 +7,7 @@ import { Unavailable } from '../errors.js';
 import { asBuffer } from '../mbox/bytes.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
-import { BODY_SAMPLE, IdentityDigest, identityByKernel, identityIn } from '../mbox/unique-id.js';
+import { BODY_SAMPLE, IDENTITY, IdentityDigest, identityByKernel, identityIn } from '../mbox/unique-id.js';
 import type { MailboxFile } from './mailbox-file.js';
 import { othersTurn, TURN } from './others-turn.js';
 
@@ -27,19 +27,18 @@ interface Run {
 }
 
 /**
- * The identities of all messages from `first` on, in order (`mbox/unique-id.ts`).
+ * The identities of all messages from `first` on, in order, behind each other (`mbox/unique-id.ts`).
  * @throws Unavailable SYS/TEMP (fatal) when a header is not the one that was indexed
  */
-export async function identitiesOf(file: MailboxFile, index: MailboxIndex, first = 1): Promise<string[]> {
-  const identities: string[] = [];
+export async function identitiesOf(file: MailboxFile, index: MailboxIndex, first = 1): Promise<Buffer> {
+  const identities = Buffer.allocUnsafe((index.messages - first + 1) * IDENTITY);
+  let made = 0;
   let since = performance.now();
   for await (const { extents, start, end, octets } of samples(file, runsOf(index, first))) {
     for (const extent of extents) {
-      identities.push(
-        end - start > WINDOW
-          ? await identifyLong(file, extent)
-          : identify(octets, extent.start - start, extent, file.kernel),
-      );
+      if (end - start > WINDOW) identities.write(await identifyLong(file, extent), made, 'hex');
+      else identify(octets, extent.start - start, extent, file.kernel, identities, made);
+      made += IDENTITY;
     }
     if (performance.now() - since < TURN) continue;
     await othersTurn();
@@ -48,12 +47,12 @@ export async function identitiesOf(file: MailboxFile, index: MailboxIndex, first
   return identities;
 }
 
-/** The identity of one message. */
+/** The identity of one message, in hexadecimal. */
 export async function identityOf(file: MailboxFile, index: MailboxIndex, n: number): Promise<string> {
   const extent = index.extent(n);
   const end = sampleEnd(extent);
   if (end - extent.start > WINDOW) return identifyLong(file, extent);
-  return identify(asBuffer(await file.read(extent.start, end)), 0, extent, undefined);
+  return identifyByTwin(asBuffer(await file.read(extent.start, end)), extent);
 }
 
 function sampleEnd({ body, contentEnd }: Extent): number {
@@ -125,18 +124,28 @@ function readCachedSamples(file: MailboxFile, { extents, start }: Run, octets: B
 }
 
 /** @param octets of which those from `at` on are [start, sampleEnd) of the message */
-function identify(octets: Buffer, at: number, extent: Extent, kernel: Kernel | undefined): string {
-  const { start, body, bodyOctets, headerCrc } = extent;
+function identify(
+  octets: Buffer,
+  at: number,
+  extent: Extent,
+  kernel: Kernel | undefined,
+  into: Buffer,
+  intoAt: number,
+): void {
   const end = sampleEnd(extent);
+  const length = end - extent.start;
   const address = kernel?.addressOf(octets) ?? -1;
   // What was not read, because the file has become shorter, is for the twin to miss.
-  const isWhole = at + end - start <= octets.length;
-  if (kernel !== undefined && address >= 0 && isWhole) {
-    const identity = identityByKernel(kernel, address + at, extent, end);
-    if (identity === 'changed') throw changed();
-    if (identity !== undefined) return identity;
+  if (kernel !== undefined && address >= 0 && at + length <= octets.length) {
+    const is = identityByKernel(kernel, address + at, extent, end, into, intoAt);
+    if (is === 'changed') throw changed();
+    if (is === 'made') return;
   }
-  const sample = octets.subarray(at, at + end - start);
+  into.write(identifyByTwin(octets.subarray(at, at + length), extent), intoAt, 'hex');
+}
+
+/** @param sample [start, sampleEnd) of the message */
+function identifyByTwin(sample: Buffer, { start, body, bodyOctets, headerCrc }: Extent): string {
   if (crc32(sample.subarray(0, body - start)) !== headerCrc) throw changed();
   return identityIn(sample, bodyOctets);
 }

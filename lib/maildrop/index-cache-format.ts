@@ -10,6 +10,7 @@ import { joinRows } from '../mbox/index-rows.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import { type MailboxIndex, OFFSETS, SMALL } from '../mbox/mailbox-index.js';
 import { possibleIndex } from '../mbox/possible-index.js';
+import { IDENTITY } from '../mbox/unique-id.js';
 import type { FileStat } from './io.js';
 
 /** What is known of a mailbox file, and of which state of it. */
@@ -26,9 +27,6 @@ export interface KeptIndex {
   /** Octets behind those it was decoded of that are its own, too: for `joinTail`. */
   readonly room?: number;
 }
-
-/** Octets of an identity (`mbox/unique-id.ts`). */
-export const IDENTITY = 16;
 
 const MAGIC = Buffer.from('mbox-pop3d index', 'latin1');
 const VERSION = 1;

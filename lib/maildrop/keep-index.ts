@@ -1,35 +1,35 @@
 /** What a session leaves of its index to the next, if that spares it more than the writing takes. */
 import { withoutMarked } from '../mbox/index-rows.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
+import { IDENTITY } from '../mbox/unique-id.js';
 import type { IndexCache } from './index-cache.js';
-import { IDENTITY } from './index-cache-format.js';
 import { isProven, type Snapshot } from './snapshot.js';
 
 export interface Leftover {
   readonly snapshot: Snapshot;
   /** Whether what the snapshot says was found to be wrong, or may be. */
   readonly doubtful: boolean;
-  /** Those that were told, of the first messages: identities with what tells twins apart behind. */
-  readonly uniqueIds: readonly string[] | undefined;
+  /** What the unique-ids were made of that were told: `KeptIndex.identities` of the first messages. */
+  readonly identities: Buffer | undefined;
   /** What UPDATE has cut the marked messages out of. */
   readonly updated: { readonly index: MailboxIndex; readonly isMarked: (n: number) => boolean } | undefined;
 }
 
 /** Gives the mailbox locks back in between. Never throws. */
 export async function keepIndex(cache: IndexCache, leftover: Leftover): Promise<void> {
-  const { snapshot, doubtful, uniqueIds, updated } = leftover;
+  const { snapshot, doubtful, identities, updated } = leftover;
   if (doubtful) {
     // The next session shall not believe it as well.
     cache.forget(snapshot.access.file.path);
     return cache.takes(snapshot.index) ? cache.drop() : undefined;
   }
   if (updated !== undefined) return keepUpdated(cache, leftover, updated);
-  const computed = (uniqueIds?.length ?? 0) - snapshot.identities.length / IDENTITY;
+  const computed = ((identities?.length ?? 0) - snapshot.identities.length) / IDENTITY;
   if (!cache.takes(snapshot.index)) return rememberSmall(cache, leftover, computed);
   if (!cache.isWorth(snapshot.index, snapshot.scanned, computed)) return;
   snapshot.access.yield();
   const { index, stat, seenAt } = snapshot;
-  await cache.keep({ index, identities: identitiesIn(leftover), proven: isProven(snapshot), stat, seenAt });
+  await cache.keep({ index, identities: known(leftover), proven: isProven(snapshot), stat, seenAt });
 }
 
 /** @param computed identities that are new */
@@ -37,7 +37,7 @@ function rememberSmall(cache: IndexCache, leftover: Leftover, computed: number):
   const { snapshot } = leftover;
   if (!isProven(snapshot) || (snapshot.exact && computed <= 0)) return;
   const { access, index, stat, seenAt } = snapshot;
-  cache.remember(access.file.path, stat, seenAt, { index, identities: identitiesIn(leftover) });
+  cache.remember(access.file.path, stat, seenAt, { index, identities: known(leftover) });
 }
 
 /**
@@ -56,7 +56,7 @@ async function keepUpdated(
   // Under the locks: from here on it is somebody else's turn. Where even that fails, the times will not fit.
   const stat = await access.file.stat().catch(() => before);
   access.yield();
-  const all = identitiesIn(leftover);
+  const all = known(leftover);
   const kept: Buffer[] = [];
   for (let n = 1; n * IDENTITY <= all.length; n++) {
     if (!isMarked(n)) kept.push(all.subarray((n - 1) * IDENTITY, n * IDENTITY));
@@ -64,7 +64,6 @@ async function keepUpdated(
   await cache.keep({ index: left, identities: Buffer.concat(kept), proven: false, stat, seenAt });
 }
 
-function identitiesIn({ snapshot, uniqueIds }: Leftover): Buffer {
-  if (uniqueIds === undefined) return snapshot.identities;
-  return Buffer.from(uniqueIds.map(id => id.slice(0, 2 * IDENTITY)).join(''), 'hex');
+function known({ snapshot, identities }: Leftover): Buffer {
+  return identities ?? snapshot.identities;
 }

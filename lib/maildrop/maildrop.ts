@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { Unavailable } from '../errors.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
+import { IDENTITY } from '../mbox/unique-id.js';
 import { WireForm } from '../mbox/wire.js';
 import type { Maildrop, MessageReader } from '../pop3/ports.js';
 import { BLOCK, type Blocks } from './blocks.js';
@@ -21,7 +22,6 @@ import {
   beginsAsItDid,
   hasHeaderOf,
   isWhereItWas,
-  keptIdentities,
   keptIdentity,
   READ_CHUNK,
   type Snapshot,
@@ -68,8 +68,8 @@ export class MboxMaildrop implements Maildrop {
   #uniqueIds: Promise<readonly string[]> | undefined;
   #prepared: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
-  /** The unique-ids, once a client may know them. */
-  #told: readonly string[] | undefined;
+  /** The unique-ids, once a client may know them, and what they were made of. */
+  #told: { readonly ids: readonly string[]; readonly identities: Buffer } | undefined;
   /** Messages that a client may have read by an index that is not known to be true. */
   readonly #served = new Set<number>();
   /** What UPDATE has cut the marked messages out of. */
@@ -174,7 +174,7 @@ export class MboxMaildrop implements Maildrop {
       await this.#prepared;
       const { snapshot } = this;
       const updated = this.#updated && { index: this.#updated, isMarked: (n: number) => this.#marked.has(n) };
-      const leftover = { snapshot, doubtful: this.#doubtful, uniqueIds: this.#told, updated };
+      const leftover = { snapshot, doubtful: this.#doubtful, identities: this.#told?.identities, updated };
       await keepIndex(this.state.cache, leftover);
     } finally {
       await this.#octets.close();
@@ -213,7 +213,7 @@ export class MboxMaildrop implements Maildrop {
   }
 
   async #computeUniqueIds(): Promise<readonly string[]> {
-    let identities: string[];
+    let identities: Buffer;
     try {
       identities = await this.#identities();
     } catch (error) {
@@ -221,22 +221,22 @@ export class MboxMaildrop implements Maildrop {
       await this.#indexAgain();
       identities = await this.#identities();
     }
-    this.#told = await this.state.memory.assign(identities);
-    return this.#told;
+    const ids = await this.state.memory.assign(identities);
+    this.#told = { ids, identities };
+    return ids;
   }
 
   /** Of the messages of this session. What the cache has of them is not read again. */
-  async #identities(): Promise<string[]> {
+  async #identities(): Promise<Buffer> {
     const { access, index, stat, identities } = this.snapshot;
     const before = access.held ? stat : await this.#octets.lookAgain();
-    const known = keptIdentities(identities);
-    const read = await identitiesOf(access.file, index, known.length + 1);
+    const read = await identitiesOf(access.file, index, identities.length / IDENTITY + 1);
     // One look afterwards covers all: the headers were read after the look before.
     if (!access.held) {
       const now = await access.file.statSince(before);
       if (changeBetween(before, now) === 'other') throw this.#broken('mailbox changed while it was read');
     }
-    return [...known, ...read].slice(0, this.messages);
+    return Buffer.concat([identities, read]).subarray(0, this.messages * IDENTITY);
   }
 
   /** A reader of a message; one that the cache knew of an earlier state of the file is looked at before. */
@@ -273,7 +273,8 @@ export class MboxMaildrop implements Maildrop {
     const told = this.#told;
     if (told === undefined) return;
     const again = await this.state.memory.assign(await this.#identities());
-    if (told.some((id, i) => id !== again[i])) throw this.#broken('mailbox was changed by another program');
+    if (told.ids.some((id, i) => id !== again[i]))
+      throw this.#broken('mailbox was changed by another program');
   }
 
   /** The snapshot is no longer true: the session must end, and never runs UPDATE. */

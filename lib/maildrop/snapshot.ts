@@ -8,8 +8,8 @@
 import { crc32 } from 'node:zlib';
 import { Unavailable } from '../errors.js';
 import type { Extent, MailboxIndex } from '../mbox/mailbox-index.js';
+import { IDENTITY } from '../mbox/unique-id.js';
 import type { IndexCache } from './index-cache.js';
-import { IDENTITY } from './index-cache-format.js';
 import type { FileStat } from './io.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import { changeBetween, type MailboxFile } from './mailbox-file.js';
@@ -86,14 +86,6 @@ export function isProven({ believed, exact, settled }: Snapshot): boolean {
 export function keptIdentity({ identities }: Snapshot, n: number): string | undefined {
   const at = (n - 1) * IDENTITY;
   return at < identities.length ? identities.toString('hex', at, at + IDENTITY) : undefined;
-}
-
-/** All that it knew, in order. */
-export function keptIdentities(identities: Buffer): string[] {
-  const digits = identities.toString('hex');
-  return Array.from({ length: identities.length / IDENTITY }, (_, i) =>
-    digits.slice(i * 2 * IDENTITY, (i + 1) * 2 * IDENTITY),
-  );
 }
 
 /** Whether the From_ line and the header in the file are those that were indexed. */

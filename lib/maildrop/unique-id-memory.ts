@@ -11,7 +11,8 @@
 import { constants } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.js';
-import { assignUniqueIds, type Ordinals, survivingOrdinals } from '../mbox/ordinals.js';
+import { assignUniqueIds, type Ordinals, surelyDiffer, survivingOrdinals } from '../mbox/ordinals.js';
+import { hexadecimal } from '../mbox/unique-id.js';
 import { readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
 
 const HEADER = 'mbox-pop3d unique-ids 1\n';
@@ -31,9 +32,11 @@ export class UniqueIdMemory {
     this.#next = `${this.#path}.next`;
   }
 
-  /** The unique-ids of messages with these identities, in file order. */
-  async assign(identities: readonly string[]): Promise<readonly string[]> {
-    return assignUniqueIds(identities, await this.#ordinalsOf(identities));
+  /** The unique-ids of messages with these identities, which lie behind each other, in file order. */
+  async assign(identities: Buffer): Promise<readonly string[]> {
+    const digits = hexadecimal(identities);
+    const ordinals = await this.#ordinalsOf(digits);
+    return ordinals.size === 0 && surelyDiffer(identities) ? digits : assignUniqueIds(digits, ordinals);
   }
 
   /** Whether anything is remembered. */
@@ -45,7 +48,8 @@ export class UniqueIdMemory {
    * Writes down, durably, what has to be known once the marked messages are gone.
    * @returns whether there is anything: then `commit` has to follow
    */
-  async prepare(identities: readonly string[], isMarked: (n: number) => boolean): Promise<boolean> {
+  async prepare(all: Buffer, isMarked: (n: number) => boolean): Promise<boolean> {
+    const identities = hexadecimal(all);
     const before = await this.#ordinalsOf(identities);
     const after = survivingOrdinals(identities, before, isMarked);
     const knew = await this.exists();

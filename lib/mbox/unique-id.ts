@@ -14,6 +14,9 @@ import type { Kernel } from './kernel/kernel.js';
 import type { Extent } from './mailbox-index.js';
 import { VOLATILE_FIELDS } from './metadata.js';
 
+/** Octets of an identity. */
+export const IDENTITY = 16;
+
 /** Octets of the body, as they are in the file, that an identity needs at most. */
 export const BODY_SAMPLE = 1024;
 
@@ -153,20 +156,34 @@ function gather(octets: Buffer, bodyOctets: number): number | undefined {
 }
 
 /**
- * The same of octets in the kernel's memory.
+ * The same of octets in the kernel's memory, put where it is wanted.
  * @param address where the message begins there
  * @param end     offset in the file where its sample ends
- * @returns `changed` when [start, body) is not what was indexed; undefined when the twin must look at the sample
+ * @param into    where the IDENTITY octets go, from `at` on
+ * @returns `changed` when [start, body) is not what was indexed; `unusual` when the twin must look at the sample
  */
 export function identityByKernel(
   { exports, memory }: Kernel,
   address: number,
   { start, body, bodyOctets, headerCrc }: Extent,
   end: number,
-): string | undefined {
+  into: Buffer,
+  at: number,
+): 'made' | 'changed' | 'unusual' {
   const { shared } = memory;
   const [bodyAt, endAt] = [address + body - start, address + end - start];
   const length = exports.gatherIdentity(address, bodyAt, endAt, headerCrc, bodyOctets, shared.byteOffset);
   if (length < 0) return 'changed';
-  return length === 0 ? undefined : hash('sha256', shared.subarray(0, length), 'hex').slice(0, 32);
+  if (length === 0) return 'unusual';
+  // A string is quicker to make than a buffer.
+  into.write(hash('sha256', shared.subarray(0, length), 'binary'), at, IDENTITY, 'binary');
+  return 'made';
+}
+
+/** Identities that lie behind each other, each in hexadecimal. */
+export function hexadecimal(identities: Buffer): string[] {
+  const digits = identities.toString('hex');
+  return Array.from({ length: identities.length / IDENTITY }, (_, i) =>
+    digits.slice(i * 2 * IDENTITY, (i + 1) * 2 * IDENTITY),
+  );
 }

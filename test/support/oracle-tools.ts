@@ -4,7 +4,13 @@ import { asBuffer } from '../../lib/mbox/bytes.js';
 import { Kernel, loadKernel } from '../../lib/mbox/kernel/kernel.js';
 import type { Extent, MailboxIndex } from '../../lib/mbox/mailbox-index.js';
 import { Scanner } from '../../lib/mbox/scanner.js';
-import { BODY_SAMPLE, IdentityDigest, identityByKernel, identityIn } from '../../lib/mbox/unique-id.js';
+import {
+  BODY_SAMPLE,
+  IDENTITY,
+  IdentityDigest,
+  identityByKernel,
+  identityIn,
+} from '../../lib/mbox/unique-id.js';
 import { WireForm } from '../../lib/mbox/wire.js';
 
 /** Lengths of chunks, used over and over; each at least 1. */
@@ -138,12 +144,12 @@ function identityFast(sample: Uint8Array, e: Extent): { byKernel: string | undef
     skew = (skew + 7) % 64;
     slot.subarray(0, sample.length + 192).fill(skew % 2 === 0 ? '\nStatus: x\n\n' : 'Lines: ');
     slot.set(sample, 64 + skew);
-    const byKernel = identityByKernel(
-      requireKernel(),
-      slot.byteOffset + 64 + skew,
-      e,
-      e.start + sample.length,
-    );
+    const into = Buffer.alloc(3 * IDENTITY, 0xa5);
+    const end = e.start + sample.length;
+    const is = identityByKernel(requireKernel(), slot.byteOffset + 64 + skew, e, end, into, IDENTITY);
+    const [before, made, after] = [0, 1, 2].map(n => into.toString('hex', n * IDENTITY, (n + 1) * IDENTITY));
+    if (before !== after || is === 'changed') throw new Error(`the kernel: ${is}`);
+    const byKernel = is === 'made' ? made : undefined;
     return { byKernel, surely: !sample.includes(0x0d) && sample.at(-1) === 0x0a };
   } finally {
     memory.giveBack(slot);

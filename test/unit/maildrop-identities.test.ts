@@ -5,6 +5,7 @@ import { identitiesOf } from '../../lib/maildrop/identities.js';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
 import type { Kernel } from '../../lib/mbox/kernel/kernel.js';
+import { hexadecimal } from '../../lib/mbox/unique-id.js';
 import { message, spoolWith } from '../support/mailbox.js';
 import { requireKernel } from '../support/oracle-tools.js';
 
@@ -35,7 +36,7 @@ async function opened(io: SpoolIo, kernel?: Kernel) {
 async function idsBy(io: SpoolIo, kernel?: Kernel): Promise<string[]> {
   const { file, index } = await opened(io, kernel);
   try {
-    return await identitiesOf(file, index);
+    return hexadecimal(await identitiesOf(file, index));
   } finally {
     await file.close();
   }

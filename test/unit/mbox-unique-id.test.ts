@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { assignUniqueIds, survivingOrdinals } from '../../lib/mbox/ordinals.js';
+import { assignUniqueIds, surelyDiffer, survivingOrdinals } from '../../lib/mbox/ordinals.js';
 import { IdentityDigest } from '../../lib/mbox/unique-id.js';
 import { identity, scan } from '../support/oracle-tools.js';
 
@@ -86,24 +86,22 @@ describe('unique-ids', () => {
     expect(assignUniqueIds(['b', 'b'], ordinals)).toEqual(['b', 'b-2']);
   });
 
-  test.each<[string, (n: number) => string]>([
-    ['all differ', n => digits(n).repeat(4)],
-    [
-      'some differ in what is not looked at first only',
-      n => `${digits(n % 40).repeat(2)}${digits(n).repeat(2)}`,
-    ],
-    ['many begin alike', n => `${digits(7)}${digits(n).repeat(3)}`],
-    ['many are twins', n => digits(n % 70).repeat(4)],
-    ['the last two are twins', n => digits(Math.min(n, 98)).repeat(4)],
-  ])('in a crowd: %s', (_, identityOf) => {
+  test.each<[string, (n: number) => string, boolean]>([
+    ['all differ', n => digits(n).repeat(4), true],
+    ['some begin alike', n => `${digits(n % 40)}${digits(n).repeat(3)}`, true],
+    ['some differ in their ends only', n => `${digits(n % 40).repeat(2)}${digits(n).repeat(2)}`, false],
+    ['many begin alike', n => `${digits(7)}${digits(n).repeat(3)}`, false],
+    ['many are twins', n => digits(n % 70).repeat(4), false],
+    ['the last two are twins', n => digits(Math.min(n, 98)).repeat(4), false],
+  ])('in a crowd: %s: whether they surely differ', (_, identityOf, surely) => {
     const identities = Array.from({ length: 100 }, (_, n) => identityOf(n));
-    const seen = new Map<string, number>();
-    const counted = identities.map(id => {
-      const ordinal = (seen.get(id) ?? 0) + 1;
-      seen.set(id, ordinal);
-      return ordinal === 1 ? id : `${id}-${ordinal}`;
-    });
-    expect(assignUniqueIds(identities, none)).toEqual(counted);
+    expect(surelyDiffer(Buffer.from(identities.join(''), 'hex'))).toBe(surely);
+  });
+
+  test('of none, and of one', () => {
+    expect(surelyDiffer(Buffer.alloc(0))).toBe(true);
+    expect(surelyDiffer(Buffer.alloc(16))).toBe(true);
+    expect(surelyDiffer(Buffer.alloc(32))).toBe(false);
   });
 
   test('only what would not be counted again is remembered', () => {
