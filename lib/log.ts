@@ -31,7 +31,8 @@ export function quote(value: string | number | boolean): string {
 /** The text of one line, without level, time or line end. */
 export function formatLine(who: string, event: string, fields: Fields = {}): string {
   let line = `${who} ${event}`;
-  for (const [key, value] of Object.entries(fields)) {
+  for (const key of Object.keys(fields)) {
+    const value = fields[key];
     if (value !== undefined) line += ` ${key}=${quote(value)}`;
   }
   return line;

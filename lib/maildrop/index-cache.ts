@@ -10,7 +10,6 @@
  * means that each message is looked at before anything is done with it (`snapshot.ts`).
  */
 import { constants } from 'node:fs';
-import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
@@ -75,7 +74,7 @@ export class IndexCache {
   #octets: Buffer | undefined;
 
   constructor(private readonly place: IndexCachePlace) {
-    this.#path = join(place.dir, 'index');
+    this.#path = `${place.dir}/index`;
   }
 
   /**

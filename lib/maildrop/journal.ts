@@ -38,7 +38,7 @@ export class Journal {
   #dirIsMade = false;
 
   constructor(private readonly place: JournalPlace) {
-    this.#path = join(place.dir, 'journal');
+    this.#path = `${place.dir}/journal`;
   }
 
   get path(): string {

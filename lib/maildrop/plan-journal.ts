@@ -70,7 +70,7 @@ export class PlanJournal {
     private readonly place: JournalPlace,
     private readonly layouts: readonly PlanLayout[] = USUAL_LAYOUTS,
   ) {
-    this.path = join(place.dir, 'journal.plan');
+    this.path = `${place.dir}/journal.plan`;
   }
 
   get #open(): number {

@@ -62,8 +62,9 @@ export async function takeSnapshot(access: MailboxAccess, cache?: IndexCache): P
     // Of a file of which nothing was read, the look before is as good as another.
     const held = recalled?.exact || changeBetween(stat, await file.stat()) === 'same';
     if (index.size === stat.size && held) {
+      const { believed = 0, exact = false, identities = NONE, scanned = index.size } = recalled ?? {};
       const settled = isSettled(stat, seenAt);
-      return { access, stat, seenAt, settled, ...SCANNED, scanned: index.size, index, ...recalled };
+      return { access, index, stat, seenAt, settled, believed, exact, identities, scanned };
     }
   }
   throw new Unavailable('IN-USE', 'mailbox is being changed by a program that does not lock it');
@@ -75,7 +76,7 @@ export function isSettled({ ctimeNs }: Pick<FileStat, 'ctimeNs'>, seenAt: number
   return seenAt - Number(ctimeNs / 1_000_000n) > tick;
 }
 
-const SCANNED = { believed: 0, exact: false, identities: Buffer.alloc(0) };
+const NONE = Buffer.alloc(0);
 
 /** Whether every row is known to be true of the file as it is, so that the next session may use them unseen. */
 export function isProven({ believed, exact, settled }: Snapshot): boolean {

@@ -9,7 +9,7 @@
  * number of messages of an identity tells which of the two is true of it.
  */
 import { constants } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { assignUniqueIds, type Ordinals, surelyDiffer, survivingOrdinals } from '../mbox/ordinals.js';
 import { hexadecimal } from '../mbox/unique-id.js';
@@ -28,7 +28,7 @@ export class UniqueIdMemory {
     /** `STATE/USER`; made when first needed. */
     stateDir: string,
   ) {
-    this.#path = join(stateDir, 'unique-ids');
+    this.#path = `${stateDir}/unique-ids`;
     this.#next = `${this.#path}.next`;
   }
 
