@@ -53,14 +53,16 @@ export class Spool {
       small: new Unchanged(MOST_REMEMBERED),
       idle: new Unchanged(MOST_REMEMBERED),
     };
-    this.#lockMailbox = mailboxLocker({
-      host,
-      methods: settings.locks,
-      asSpoolGroup: deps.asSpoolGroup,
-      onLost: (mailbox, reason) => {
-        log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
-      },
-    });
+    this.#lockMailbox =
+      deps.lockMailbox ??
+      mailboxLocker({
+        host,
+        methods: settings.locks,
+        asSpoolGroup: deps.asSpoolGroup,
+        onLost: (mailbox, reason) => {
+          log.write('warn', '-', 'dotlock-lost', { mailbox, reason: reason.message });
+        },
+      });
     this.#sessions =
       deps.sessionLocks ??
       new HostSessionLocks({

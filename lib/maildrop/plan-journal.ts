@@ -272,7 +272,7 @@ export class PlanJournal {
     return secureFile(this.place, this.#open);
   }
 
-  /** The plan is carried out. Not synced: one that comes back finds the mailbox cut and does nothing. */
+  /** The plan is carried out. Not synced: one that comes back finds the mailbox cut, or changed since, and does nothing. */
   finish(): Promise<void> {
     return this.#wipe();
   }

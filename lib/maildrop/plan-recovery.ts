@@ -33,12 +33,13 @@ export async function recoverPlan(
   if (ino !== plan.header.ino || uid !== plan.header.uid) return aside('the mailbox file is another one');
   const slide = new PlanSlide(mailbox, journal, plan, locks);
   if (size < step.tail || !(await slide.matches(step))) {
-    // Already cut? Then what has come since stands where it belongs.
-    if (step.kind === 'cut') {
+    // Then what has come since stands where it belongs.
+    if (step.kind === 'cut' && (await slide.isCut(step))) {
       locks.updated();
       await journal.finish();
       return { did: 'finished' };
     }
+    if (step.kind === 'cut') return aside('the mailbox was rewritten by another program before it was cut');
     const how = size < step.tail ? 'is shorter than it was' : 'was rewritten by another program';
     return aside(`the mailbox ${how}`);
   }

@@ -255,6 +255,18 @@ export class PlanSlide {
     return step.kind !== 'cut' || (await this.mailbox.read(step.at, end)).every(octet => octet === 0);
   }
 
+  /**
+   * Whether the cut of this step was made: all that is kept stands where it belongs, and behind it is not what was to
+   * be cut off, which begins with as many NULs as were written there. A tail that the disk has lost is NUL as well.
+   */
+  async isCut({ at, length, done }: Step): Promise<boolean> {
+    if ((await this.mailbox.stat()).size < at) return false;
+    if (!Buffer.from(await this.digest(this.plan.header.from, at)).equals(done)) return false;
+    const behind = await this.mailbox.read(at, at + length + 1);
+    const cleared = behind.findIndex(octet => octet !== 0);
+    return cleared !== length;
+  }
+
   /** Each sector as it was before, or cleared. */
   async #isClearedOrNot(step: Step): Promise<boolean> {
     const saved = this.journal.saved(this.plan.header, step);

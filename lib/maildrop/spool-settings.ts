@@ -8,7 +8,7 @@ import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { Account } from '../pop3/ports.js';
 import type { IndexMemory } from './index-memory.js';
 import type { SpoolIo } from './io.js';
-import type { LockMethod } from './locks.js';
+import type { LockMailbox, LockMethod } from './locks.js';
 import type { PlanLayout } from './plan-format.js';
 import type { SessionLocks } from './session-lock.js';
 
@@ -55,4 +55,6 @@ export interface MaildropDeps {
   readonly indexMemory?: IndexMemory | undefined;
   /** How sessions keep each other out; tests without a real disk have others. */
   readonly sessionLocks?: SessionLocks | undefined;
+  /** The same of the mailbox locks. */
+  readonly lockMailbox?: LockMailbox | undefined;
 }

@@ -59,10 +59,11 @@ export interface Dovecot {
   readonly version: string;
 }
 
-export async function startDovecot(host: AgentHost): Promise<Dovecot> {
+/** @param settings more lines of its configuration */
+export async function startDovecot(host: AgentHost, settings = ''): Promise<Dovecot> {
   for (const name of ['run', 'lib']) host.directory(`dovecot/${name}`);
   const [imap, pop3] = [await freePort(), await freePort()];
-  const path = host.write('dovecot/conf', CONFIGURATION(host, imap, pop3));
+  const path = host.write('dovecot/conf', CONFIGURATION(host, imap, pop3) + settings);
   for (const user of host.users)
     host.directory(`home/${user}/mail`, host.uidOf(user), host.uidOf(user), 0o700);
   host.start(['dovecot', '-F', '-c', path]);

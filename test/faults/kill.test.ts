@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { FULL } from './built.js';
 import { runSession } from './child.js';
-import { allowed, recoverAndJudge } from './recovered.js';
+import { allowed, recoverAndJudge, unguarded } from './recovered.js';
 import { DELETIONS, LONG_DELIVERY, Scratch, SHORT_DELIVERY, without } from './scratch.js';
 import { inParallel, type Point, pointsOf, Tally } from './sweep.js';
 import { NO_TRACER } from './traced.js';
@@ -49,9 +49,9 @@ const SOME = FULL ? ALL : ['first', 'all', 'alternate'];
 const SWEEPS: readonly Sweep[] = [
   { calls: CHANGES, thread: 'io', shapes: ALL, deliveries: DELIVERIES },
   { calls: 'write', thread: 'io', shapes: SOME, deliveries: FULL ? DELIVERIES : DELIVERIES.slice(0, 1) },
-  // The dotlock, made and removed.
+  // The dotlock, made, changed and removed.
   {
-    calls: 'write,link,unlink,rename',
+    calls: 'write,link,unlink,rename,pwrite64,ftruncate',
     thread: 'main',
     shapes: SOME,
     deliveries: FULL ? DELIVERIES : DELIVERIES.slice(-1),
@@ -113,9 +113,11 @@ async function crash(
     thread,
     beforeUpdate: when === 'before UPDATE' ? deliver : undefined,
   });
+  const found = unguarded(scratch, allowed(without(marks), delivered ? octets : ''));
   deliver();
   const { said, text, killed } = outcome;
   const { image, complaints } = await recoverAndJudge(scratch, allowed(without(marks), octets), said);
+  complaints.push(...found);
   // Threads that are awake already are not woken, so the last few of `write` may not come.
   if (at !== undefined && !killed && at.call !== 'write') complaints.push('not killed');
   if (!killed && said !== 'ok') complaints.push(`not killed, and yet: ${text}`);

@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { FULL } from './built.js';
 import { runSession } from './child.js';
-import { allowed, recoverAndJudge } from './recovered.js';
+import { allowed, recoverAndJudge, unguarded } from './recovered.js';
 import { DELETIONS, LONG_DELIVERY, Scratch, SHORT_DELIVERY, without } from './scratch.js';
 import { inParallel, type Point, pointsOf, Tally } from './sweep.js';
 import { NO_TRACER } from './traced.js';
@@ -66,9 +66,11 @@ async function descend(scratch: Scratch, path: Path, where: string, level: numbe
     const strace = [`trace=${CALLS}`, `inject=${call}:signal=KILL:when=${k}`];
     const { killed } = await runSession(scratch, { ...session, strace });
     const here = `${where}, killed at ${call} ${k}`;
+    const before = path.deliveries.slice(0, level).join('');
+    const found = unguarded(scratch, allowed(without(path.marks), before));
     scratch.deliver(path.deliveries[level] ?? '');
     const crashed = scratch.image();
-    await judge(scratch, path, here, level + 1, killed ? [] : ['not killed']);
+    await judge(scratch, path, here, level + 1, [...found, ...(killed ? [] : ['not killed'])]);
     scratch.restore(crashed);
     // Without a journal to carry out, recovery is no more than opening.
     if (scratch.hasJournal()) await descend(scratch, path, here, level + 1);

@@ -1,5 +1,7 @@
 /** Recovery in the process of the test, which is not the one that crashed, and the verdict on what it leaves. */
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { LoadedHost } from '../../lib/host/load.js';
 import { createLog } from '../../lib/log.js';
 import type { SpoolIo } from '../../lib/maildrop/io.js';
@@ -25,7 +27,7 @@ export function openHere(scratch: Scratch, log: string[] = []): Promise<Maildrop
       runtimeDir: scratch.runtimeDir,
       readOnly: false,
       locks: ['dotlock', 'fcntl'],
-      // A dead process's lock is stale at once: nothing is ever waited for.
+      // A dead process's lock is stale at once, and one of an UPDATE is taken over: nothing is ever waited for.
       lockTimeout: 0,
       takeover: 0,
       lockYield: Number.POSITIVE_INFINITY,
@@ -50,6 +52,18 @@ export function allowed(after: string, delivered: string): Allowed {
 /** Which of the two it is, or how it is neither. */
 export function imageOf(content: string, { before, after }: Allowed): 'before' | 'after' | 'neither' {
   return content === after ? 'after' : content === before ? 'before' : 'neither';
+}
+
+/**
+ * What is wrong right after a crash, before anybody has come: a mailbox that is half done, behind a dotlock that is none
+ * or that other programs would take for that of a dead process, and break at once.
+ */
+export function unguarded(scratch: Scratch, images: Allowed): string[] {
+  if (imageOf(scratch.content(), images) !== 'neither') return [];
+  const line = scratch.beside().includes('alice.lock')
+    ? readFileSync(join(scratch.dir, 'alice.lock'), 'latin1')
+    : 'no dotlock';
+  return /^mbox-pop3d UPDATE [0-9a-f ]+\n$/.test(line) ? [] : [`the mailbox is half done behind ${line}`];
 }
 
 /**

@@ -6,14 +6,17 @@ import type { Host } from '../../lib/host/host.js';
 import { createPortableHost } from '../../lib/host/portable.js';
 import { silentLog } from '../../lib/log.js';
 import type { RecoveryReport } from '../../lib/maildrop/found-journal.js';
+import type { SpoolIo } from '../../lib/maildrop/io.js';
 import { Journal } from '../../lib/maildrop/journal.js';
+import type { LockMailbox } from '../../lib/maildrop/locks.js';
 import { MailboxFile } from '../../lib/maildrop/mailbox-file.js';
+import type { Journals } from '../../lib/maildrop/move-appended.js';
 import { Spool } from '../../lib/maildrop/open.js';
 import { type PlanLayout, planOctets } from '../../lib/maildrop/plan-format.js';
 import { PlanJournal } from '../../lib/maildrop/plan-journal.js';
 import { recover } from '../../lib/maildrop/recovery.js';
 import type { SessionLocks } from '../../lib/maildrop/session-lock.js';
-import { NO_LOCKS } from '../../lib/maildrop/update-locks.js';
+import { NO_LOCKS, type UpdateLocks } from '../../lib/maildrop/update-locks.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY } from '../support/mailbox.js';
 import { type DiskOptions, MemoryDisk } from './memory-disk.js';
@@ -84,6 +87,8 @@ function durable(...names: [string, bigint][]): Directory {
 
 export interface RunOptions extends DiskOptions {
   readonly unlucky?: boolean;
+  /** The mailbox locks, of which those who rewrite the mailbox say what they do. */
+  readonly locks?: UpdateLocks;
   /** Called between the last DELE and QUIT. */
   readonly beforeUpdate?: () => void;
 }
@@ -121,7 +126,14 @@ function session<T>(
 ): Promise<Run<T>> {
   return run(world, options, async io => {
     const spool = new Spool(
-      { io, host, log: silentLog, sessionLocks, planLayouts: [PLAN_LAYOUT] },
+      {
+        io,
+        host,
+        log: silentLog,
+        sessionLocks,
+        lockMailbox: lockedBy(options.locks),
+        planLayouts: [PLAN_LAYOUT],
+      },
       {
         spool: '/',
         stateDir: '/state',
@@ -144,14 +156,24 @@ function session<T>(
   });
 }
 
+function lockedBy(locks: UpdateLocks = NO_LOCKS): LockMailbox {
+  const { updating, updated } = locks;
+  return async () => ({ intact: () => true, release: async () => {}, updating, updated });
+}
+
+/** The journals of the mailbox. */
+export function journalsOn(io: SpoolIo): Journals {
+  const place = { io, dir: STATE, owner: OWNER, dirIsGiven: false };
+  return { redo: new Journal(place), plan: new PlanJournal(place, [PLAN_LAYOUT]) };
+}
+
 /** Recovery as the next login does it. */
 export function recovery(world: World, options: RunOptions = {}): Promise<Run<RecoveryReport>> {
   return run(world, options, async io => {
-    const place = { io, dir: STATE, owner: OWNER, dirIsGiven: false };
-    const journals = { redo: new Journal(place), plan: new PlanJournal(place, [PLAN_LAYOUT]) };
+    const journals = journalsOn(io);
     const mailbox = await MailboxFile.open(io, MAILBOX, { owner: OWNER, writable: true });
     try {
-      return await recover(mailbox, journals, NO_LOCKS);
+      return await recover(mailbox, journals, options.locks ?? NO_LOCKS);
     } finally {
       await journals.redo
         .close()

@@ -119,6 +119,20 @@ export class Servers {
     return Number.isInteger(pid) && isOurs(pid) ? pid : undefined;
   }
 
+  /** What the dotlock of a mailbox says; nothing where there is none. */
+  dotlockOf(user: string): string {
+    try {
+      return readFileSync(`${this.host.mailbox(user)}.lock`, 'latin1');
+    } catch {
+      return '';
+    }
+  }
+
+  /** Whether it still runs: one that was killed is a zombie until it is waited for. */
+  isAlive(pid: number): boolean {
+    return commandOf(pid) !== '';
+  }
+
   /** All processes of ours, whoever started them. */
   processes(): number[] {
     return readdirSync('/proc')

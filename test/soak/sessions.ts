@@ -1,7 +1,7 @@
 /**
  * POP3 sessions on one mailbox, one after the other, each by a door and with a course drawn by lot: most read all
  * and delete some; others vanish, dawdle until the mailbox locks are yielded, read slowly, are stopped for a while,
- * or have their server killed, before QUIT or in UPDATE. Each tells the ledger what it saw and what became of it.
+ * or have their server killed, before QUIT or in UPDATE, also when the mailbox file is half done. Each tells the ledger what it saw and what became of it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PASSWORD } from '../agents/agent-host.js';
@@ -18,6 +18,7 @@ const COURSES = {
   'delete some': 30,
   'delete all': 25,
   'kill in UPDATE': 12,
+  'kill half done': 12,
   'kill before QUIT': 5,
   'vanish without QUIT': 5,
   'stop, go on, delete': 5,
@@ -28,6 +29,9 @@ const COURSES = {
 } as const;
 
 type Course = keyof typeof COURSES | 'look';
+
+/** An UPDATE that moves nothing is never half done, milliseconds. */
+const HALF_DONE_WITHIN = 1000;
 
 const PAST_YIELD = LOCK_YIELD * 1000 + 500;
 
@@ -206,6 +210,8 @@ class Session {
       if (this.#course === 'kill in UPDATE') {
         await sleep(random.between(0, 12));
         if (holder !== undefined) signal(holder, 'SIGKILL');
+      } else if (this.#course === 'kill half done') {
+        await this.#killHalfDone(holder);
       } else if (this.#course === 'stop in UPDATE') {
         await sleep(random.between(0, 8));
         await this.#pause(holder);
@@ -219,6 +225,25 @@ class Session {
       tally.count('QUIT without an answer');
       ledger.maybeRemoved(ids);
     }
+  }
+
+  /** Between the first octet that is moved and the cut, which the dotlock tells. */
+  async #killHalfDone(holder: number | undefined): Promise<void> {
+    const { random, tally, servers } = this.scene;
+    const isHalfDone = () => servers.dotlockOf(this.box.user).startsWith('mbox-pop3d UPDATE');
+    const deadline = performance.now() + HALF_DONE_WITHIN;
+    // Nothing else must come between: it is a matter of milliseconds.
+    while (!isHalfDone()) {
+      if (performance.now() > deadline) return;
+      await new Promise(setImmediate);
+    }
+    const until = performance.now() + random.between(0, 3);
+    while (performance.now() < until);
+    if (holder === undefined) return;
+    signal(holder, 'SIGKILL');
+    // It is not over at once; what it says then is what it will say.
+    while (servers.isAlive(holder)) await new Promise(setImmediate);
+    tally.count(`killed in UPDATE, ${isHalfDone() ? 'half done: the dotlock says so' : 'when it was over'}`);
   }
 
   #holder(): number | undefined {

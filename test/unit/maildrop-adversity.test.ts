@@ -3,7 +3,15 @@
  * moved away or appended to, a disk that is full or fails, a journal whose name is gone. What went wrong
  * comes at one call of the I/O interface; then the mailbox must have every message once, octet for octet.
  */
-import { appendFileSync, fstatSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  fstatSync,
+  mkdirSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { nodeIo, type SpoolIo } from '../../lib/maildrop/io.js';
@@ -81,6 +89,21 @@ async function interrupted(): Promise<Spool> {
   await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
   expect([ALL.join(''), M2 + M3 + M4]).not.toContain(spool.content());
   return spool;
+}
+
+/** The mailbox, left by an UPDATE by a plan that moved all, was to remove the second message, and was killed at the cut. */
+async function interruptedAtCut(spool: Spool): Promise<string> {
+  // The empty journal file of an UPDATE before.
+  mkdirSync(join(spool.stateDir, 'alice'), { mode: 0o700 });
+  writeFileSync(journalOf(spool), '', { mode: 0o600 });
+  const journal = statSync(journalOf(spool)).ino;
+  const mailbox = ioOf(mailboxOf(spool), { truncate: () => Promise.reject(new Error('killed')) });
+  const write: SpoolIo['write'] = (fd, ...rest) =>
+    fstatSync(fd).ino === journal ? Promise.reject(failure('ENOSPC')) : mailbox.write(fd, ...rest);
+  const maildrop = await openAlice(spool, { io: { ...mailbox, write } });
+  await maildrop.mark(2);
+  await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
+  return spool.content();
 }
 
 async function logInAndOut(spool: Spool): Promise<number> {
@@ -269,6 +292,29 @@ describe('an interrupted UPDATE while', () => {
     expect(report).toMatchObject({ did: 'set-aside', reason, salvaged: 0 });
     expect(spool.content()).toBe(rewritten);
     expect(await logInAndOut(spool)).toBeGreaterThan(1);
+  });
+
+  test('by a plan, all was moved and nothing cut yet, a message is taken out: it is told', async () => {
+    const spool = spoolWith(M1 + M2 + M3 + M4);
+    const halfDone = await interruptedAtCut(spool);
+    // What a plan clears before it cuts.
+    expect(halfDone.startsWith(`${M1 + M3 + M4}\0`)).toBe(true);
+    const rewritten = halfDone.slice(M1.length);
+    writeFileSync(spool.mailbox, rewritten, 'latin1');
+
+    const report = await (await mailSpool(spool)).recover({ user: 'alice' });
+    const reason = 'the mailbox was rewritten by another program before it was cut';
+    expect(report).toMatchObject({ did: 'set-aside', reason, salvaged: 0 });
+    expect(spool.content()).toBe(rewritten);
+  });
+
+  test('by a plan, all was moved and cut, and mail has come since: it is done', async () => {
+    const spool = spoolWith(M1 + M2 + M3 + M4);
+    await interruptedAtCut(spool);
+    writeFileSync(spool.mailbox, M1 + M3 + M4 + OTHER, 'latin1');
+    expect(await (await mailSpool(spool)).recover({ user: 'alice' })).toEqual({ did: 'finished' });
+    expect(spool.content()).toBe(M1 + M3 + M4 + OTHER);
+    expect(await logInAndOut(spool)).toBe(4);
   });
 
   test('the spool is not mounted: finished when it is', async () => {
