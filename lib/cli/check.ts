@@ -10,7 +10,7 @@ import { isUserName } from '../auth/user-name.js';
 import { parseUsers } from '../auth/users-lines.js';
 import { type RawOptions, type Settings, settingsFrom } from '../config.js';
 import { EX, errnoOf, UsageError } from '../errors.js';
-import type { Finding } from '../maildrop/examine.js';
+import type { Finding } from '../maildrop/finding.js';
 import { otherFile } from '../maildrop/other-files.js';
 import type { Account } from '../pop3/ports.js';
 import { mailboxOwner } from './per-user.js';
