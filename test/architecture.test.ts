@@ -114,6 +114,20 @@ test('only the native room changes identity, spawns programs or loads the FFI', 
   }
 });
 
+test('nothing is there for tests alone: what is exported is used', () => {
+  const files = [...sources(LIB), ...sources(join(ROOT, 'bin'))];
+  const code = files
+    .map(path => readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''))
+    .join('\n');
+  const names = [
+    ...code.matchAll(/^export (?:async )?(?:abstract )?(?:function\*?|class|const|let|enum) (\w+)/gm),
+  ].map(match => match[1]!);
+  expect(names.length).toBeGreaterThan(300);
+  const words = new Map<string, number>();
+  for (const [word] of code.matchAll(/\w+/g)) words.set(word, (words.get(word) ?? 0) + 1);
+  expect(names.filter(name => words.get(name) === 1)).toEqual([]);
+});
+
 test('C21: offsets are never cut to 32 bits, and no mailbox is read whole', () => {
   for (const file of sources(LIB).filter(path => ['mbox', 'maildrop'].includes(roomOf(path)))) {
     const code = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
