@@ -93,8 +93,11 @@ export class IndexCache {
    * The index of the file that looks like `stat`. Never throws for anything but the mailbox file.
    * @returns undefined when it must be scanned
    */
-  async recall(file: MailboxFile, stat: FileStat): Promise<Recalled | undefined> {
-    if (!this.takes(stat)) return this.#recallSmall(file.path, stat);
+  recall(file: MailboxFile, stat: FileStat): Recalled | undefined | Promise<Recalled | undefined> {
+    return this.takes(stat) ? this.#recallKept(file, stat) : this.#recallSmall(file.path, stat);
+  }
+
+  async #recallKept(file: MailboxFile, stat: FileStat): Promise<Recalled | undefined> {
     const kept = await (this.#loading ?? this.#loadQuietly(stat.size));
     // It may be large, and is needed once.
     this.#loading = undefined;

@@ -78,9 +78,11 @@ function toFileStat(s: fs.BigIntStats): FileStat {
   };
 }
 
+const USUAL_MODE = 0o600;
+
 /** The host's file system. */
 export const nodeIo: SpoolIo = {
-  open: async (path, flags, mode = 0o600, seen = false) =>
+  open: async (path, flags, mode = USUAL_MODE, seen = false) =>
     seen ? fs.openSync(path, flags, mode) : open(path, flags, mode),
   close: async fd => fs.closeSync(fd),
   read: (fd, into, position) =>
@@ -118,15 +120,19 @@ export function hostIo({ readCached, openCached }: Pick<Host, 'readCached' | 'op
     ...nodeIo,
     readCached,
     read: async (fd, into, position) =>
-      (into.length <= SHORT ? readCached(fd, into, position) : undefined) ?? nodeIo.read(fd, into, position),
-    open: async (path, flags, mode, seen = false) =>
-      (seen || (flags & fs.constants.O_CREAT) !== 0 ? undefined : openCached(path, flags)) ??
-      nodeIo.open(path, flags, mode, seen),
+      (into.length <= SHORT ? readCached(fd, into, position) : undefined) ??
+      (await nodeIo.read(fd, into, position)),
+    open: async (path, flags, mode = USUAL_MODE, seen = false) => {
+      if (seen) return fs.openSync(path, flags, mode);
+      const isNew = (flags & fs.constants.O_CREAT) !== 0;
+      return (isNew ? undefined : openCached(path, flags)) ?? (await nodeIo.open(path, flags, mode));
+    },
     lstat: async (path, seen = false) => {
-      const fd = seen ? undefined : openCached(path, O_PATH | fs.constants.O_NOFOLLOW);
-      if (fd === undefined) return nodeIo.lstat(path, seen);
+      if (seen) return toFileStat(fs.lstatSync(path, BIGINT));
+      const fd = openCached(path, O_PATH | fs.constants.O_NOFOLLOW);
+      if (fd === undefined) return toFileStat(await lstat(path, BIGINT));
       try {
-        return await nodeIo.fstat(fd);
+        return toFileStat(fs.fstatSync(fd, BIGINT));
       } finally {
         fs.closeSync(fd);
       }

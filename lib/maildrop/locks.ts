@@ -88,7 +88,9 @@ class Attempt implements HeldLocks {
 
   async takeAll(): Promise<boolean> {
     for (const method of LOCK_METHODS) {
-      if (this.options.methods.includes(method) && !(await this.#take(method))) return false;
+      if (!this.options.methods.includes(method)) continue;
+      const taken = this.#take(method);
+      if (!(taken instanceof Promise ? await taken : taken)) return false;
     }
     return true;
   }
@@ -109,10 +111,13 @@ class Attempt implements HeldLocks {
 
   /** Gives back in reverse order. */
   async release(): Promise<void> {
-    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) await undo();
+    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) {
+      const undone = undo();
+      if (undone) await undone;
+    }
   }
 
-  async #take(method: LockMethod): Promise<boolean> {
+  #take(method: LockMethod): boolean | Promise<boolean> {
     const { target } = this;
     const { host } = this.options;
     const kind = target.writable ? 'write' : 'read';

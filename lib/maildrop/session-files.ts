@@ -103,7 +103,8 @@ export class SessionFiles {
   async #all(steps: readonly (() => Promise<void> | void)[]): Promise<void> {
     for (const step of steps) {
       try {
-        await step();
+        const done = step();
+        if (done) await done;
       } catch (error) {
         this.deps.log.write('error', '-', 'close-failed', { reason: String(error) });
       }

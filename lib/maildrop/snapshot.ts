@@ -57,7 +57,8 @@ export async function takeSnapshot(access: MailboxAccess, cache?: IndexCache): P
   for (let attempt = 1; attempt <= SCAN_TRIES; attempt++) {
     const seenAt = Date.now();
     const stat = await file.stat();
-    const recalled = attempt === 1 ? await cache?.recall(file, stat) : undefined;
+    const known = attempt === 1 ? cache?.recall(file, stat) : undefined;
+    const recalled = known instanceof Promise ? await known : known;
     const index = recalled?.index ?? (await file.scan({ size: stat.size }));
     // Of a file of which nothing was read, the look before is as good as another.
     const held = recalled?.exact || changeBetween(stat, await file.stat()) === 'same';
