@@ -6,9 +6,9 @@
  */
 import * as fs from 'node:fs';
 import type { Host } from '../host/host.js';
-import { temporaryName } from './lock-file.js';
+import { failureOf, temporaryName } from './lock-file.js';
 import type { UpdateId } from './lock-line.js';
-import { failureOf, OwnDotlock } from './own-dotlock.js';
+import { OwnDotlock } from './own-dotlock.js';
 import { inspectDotlock, type LockSighting, sameSighting } from './stale-dotlock.js';
 
 export interface Breaking {

@@ -12,9 +12,9 @@ import { errnoOf } from '../errors.js';
 import type { Host } from '../host/host.js';
 import { type Breaking, breakDotlock, namesOurUpdate, takeOverDotlock } from './break-dotlock.js';
 import { LockFs, TimesOfFiles } from './dotlock-fs.js';
-import { wantsSpare } from './lock-file.js';
+import { failureOf, wantsSpare } from './lock-file.js';
 import { type UpdateId, updateIdOf } from './lock-line.js';
-import { failureOf, OwnDotlock } from './own-dotlock.js';
+import { OwnDotlock } from './own-dotlock.js';
 import { inspectDotlock, type LockSighting } from './stale-dotlock.js';
 
 // A write past the limit on the size of files must fail with EFBIG. Node.js ignores the signal that comes

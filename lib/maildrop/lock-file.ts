@@ -88,6 +88,16 @@ export function dropLockFile({ path, fd }: Pick<LockFile, 'path' | 'fd'>): void 
   fs.closeSync(fd);
 }
 
+/** What `run` throws, if anything. */
+export function failureOf(run: () => void): unknown {
+  try {
+    run();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
 /** Under load, locks come about as fast as they go. */
 const MOST_SPARES = 4;
 

@@ -9,6 +9,7 @@ import * as fs from 'node:fs';
 import { errnoOf } from '../errors.js';
 import {
   dropLockFile,
+  failureOf,
   keepSpare,
   type LockFile,
   lockGone,
@@ -25,11 +26,6 @@ type OnMade = (at: number) => void;
 const BIGINT = { bigint: true } as const;
 const UNLESS_GONE = { bigint: true, throwIfNoEntry: false } as const;
 
-interface Times {
-  readonly atime: Date;
-  readonly mtime: Date;
-}
-
 /** As many as can be true at a time: while a journal is replaced, its own and that of the new one. */
 const NAMED = 2;
 
@@ -37,7 +33,7 @@ export class OwnDotlock {
   /** The UPDATEs it names: the mailbox file may be half done. The last first. */
   #updates: readonly UpdateId[] = [];
   /** What `touch` has set last. */
-  #touched: Times | undefined;
+  #touched: Pick<fs.BigIntStats, 'atime' | 'mtime'> | undefined;
   /** How often what it says was replaced: while that is done, it has another time for a moment. */
   #replaced = 0;
   #isOpen = true;
@@ -53,8 +49,8 @@ export class OwnDotlock {
     private readonly mailboxPath: string,
     private readonly file: LockFile,
     private readonly made: fs.BigIntStats,
-    /** The times of one that was taken over: it is as old as it was, if nothing comes of it. */
-    private readonly found?: Times,
+    /** Whether it was taken over. */
+    private readonly isFound = false,
   ) {
     this.#isSigned = file.signed;
     lockTaken();
@@ -89,8 +85,7 @@ export class OwnDotlock {
     made: fs.BigIntStats,
     updates: readonly UpdateId[],
   ): OwnDotlock {
-    const { atime, mtime } = made;
-    const own = new OwnDotlock(path, mailboxPath, { path, fd, signed: false }, made, { atime, mtime });
+    const own = new OwnDotlock(path, mailboxPath, { path, fd, signed: false }, made, true);
     own.#updates = updates;
     return own;
   }
@@ -204,14 +199,12 @@ export class OwnDotlock {
   /** @param keep whether the file may be used again */
   remove(keep: boolean): void {
     if (!this.isNamed()) return;
-    if (this.#updates.length > 0) this.#leave();
-    else if (!keep || !this.#keepFile()) fs.unlinkSync(this.path);
-  }
-
-  /** What is tried again and again, and fails, must not keep others away for ever. */
-  #leave(): void {
-    const { found } = this;
-    if (found !== undefined) failureOf(() => fs.futimesSync(this.file.fd, found.atime, found.mtime));
+    if (this.#updates.length === 0) {
+      if (!keep || !this.#keepFile()) fs.unlinkSync(this.path);
+    } else if (this.isFound) {
+      // What is tried again and again, and fails, must not keep others away for ever: it is as old as it was.
+      failureOf(() => fs.futimesSync(this.file.fd, this.made.atime, this.made.mtime));
+    }
   }
 
   /** Takes the name of the lock away from our file. @returns false when it has it still */
@@ -241,16 +234,6 @@ export class OwnDotlock {
   #isOver(): void {
     this.#isOpen = false;
     lockGone();
-  }
-}
-
-/** What `run` throws, if anything. */
-export function failureOf(run: () => void): unknown {
-  try {
-    run();
-    return undefined;
-  } catch (error) {
-    return error;
   }
 }
 

@@ -3,9 +3,10 @@
  * was nor what it will be: real programs that lock it are kept from it, though the process of the lock is dead, until the
  * next login or the next start has finished it; then every message is there once.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished } from 'vitest';
 import { testAsRoot } from '../doors/as-root.js';
@@ -24,7 +25,7 @@ const logIn = (port: number) => Pop3Client.loggedIn(port, USER, PASSWORD);
 const dotlock = (host: AgentHost) => `${host.mailbox(USER)}.lock`;
 
 /** Makes each fsync(2) of a process take a while longer: the window is open for as long. */
-async function slowDown({ pid }: ChildProcess): Promise<void> {
+async function slowDown(pid: number): Promise<void> {
   const rule = ['-e', 'trace=fsync', '-e', 'inject=fsync:delay_enter=500000'];
   const tracer = spawn('strace', ['-f', '-p', String(pid), '-o', '/dev/null', ...rule], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -33,17 +34,32 @@ async function slowDown({ pid }: ChildProcess): Promise<void> {
   await once(tracer.stderr!, 'data');
 }
 
-/** Deletes the second and the fourth message, and kills the server when all is moved and nothing cut off. */
-async function killedHalfDone(host: AgentHost): Promise<void> {
-  const { port, child } = await startServer(host);
+/** The process that has the session. */
+function holderOf(host: AgentHost): number {
+  const run = join(host.root, 'shared/run');
+  const [record] = readdirSync(run).filter(name => name.endsWith('.session'));
+  return Number(readFileSync(join(run, record!), 'latin1').split(' ')[0]);
+}
+
+/**
+ * Deletes the second and the fourth message, and kills the process that serves when all is moved and nothing cut off.
+ * @returns the port of its server
+ */
+async function killedHalfDone(host: AgentHost, ...flags: string[]): Promise<number> {
+  const { port } = await startServer(host, ...flags);
   const session = await logIn(port);
   await session.ok('DELE 2');
   await session.ok('DELE 4');
-  await slowDown(child);
+  const pid = holderOf(host);
+  await slowDown(pid);
   const answer = session.ask('QUIT').catch(() => 'none');
   while (!host.content(USER).startsWith(NEW)) await sleep(1);
-  process.kill(child.pid!, 'SIGKILL');
+  process.kill(pid, 'SIGKILL');
   expect(await answer).toBe('none');
+  return port;
+}
+
+function expectHalfDone(host: AgentHost): void {
   expect(host.content(USER)).toHaveLength(OLD.length);
   expect(readFileSync(dotlock(host), 'latin1')).toMatch(/^mbox-pop3d UPDATE [0-9a-f]{32}\n$/);
 }
@@ -65,6 +81,7 @@ testAsRoot(
     const other = await serve(host);
     const dovecot = await startDovecot(host, 'mbox_lock_timeout = 4s\n');
     await killedHalfDone(host);
+    expectHalfDone(host);
     const [half, { ino }] = [host.content(USER), statSync(dotlock(host))];
 
     const imap = await Imap.loggedIn(dovecot.imap, USER);
@@ -108,6 +125,7 @@ testAsRoot(
   async () => {
     const host = await hostWithMail();
     await killedHalfDone(host);
+    expectHalfDone(host);
     const half = host.content(USER);
     const delivery = host.run(['maildrop', '-f', 'bob@example.net', '-d', USER], { input: message(7) });
     await sleep(2000);
@@ -118,6 +136,19 @@ testAsRoot(
     expect(host.content(USER).slice(0, NEW.length)).toBe(NEW);
     const session = await logIn(port);
     expect(await session.ok('STAT')).toMatch(/^\+OK 5 /);
+    await session.ok('QUIT');
+  },
+);
+
+testAsRoot(
+  ['strace', 'nsenter'],
+  'a worker is killed: its supervisor finishes it at once, without a login',
+  async () => {
+    const host = await hostWithMail();
+    const port = await killedHalfDone(host, '--workers=2');
+    while (host.content(USER) !== NEW) await sleep(1);
+    const session = await logIn(port);
+    expect(await session.ok('STAT')).toMatch(/^\+OK 4 /);
     await session.ok('QUIT');
   },
 );

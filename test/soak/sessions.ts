@@ -30,6 +30,8 @@ const COURSES = {
 
 type Course = keyof typeof COURSES | 'look';
 
+/** How often a server was killed while the mailbox file was half done, and its dotlock said so. */
+export const HALF_DONE = 'killed while the mailbox was half done';
 /** An UPDATE that moves nothing is never half done, milliseconds. */
 const HALF_DONE_WITHIN = 1000;
 
@@ -170,7 +172,8 @@ class Session {
     const client = this.#client!;
     const { random } = this.scene;
     const course = this.#course;
-    const some = course === 'delete some' || course === 'RSET';
+    // What is deleted to the end is cut off, and never half done.
+    const some = ['delete some', 'RSET', 'kill half done'].includes(course);
     const marked = new Map(
       sightings
         .map(({ n, id }): [number, string] => [n, id])
@@ -243,7 +246,7 @@ class Session {
     signal(holder, 'SIGKILL');
     // It is not over at once; what it says then is what it will say.
     while (servers.isAlive(holder)) await new Promise(setImmediate);
-    tally.count(`killed in UPDATE, ${isHalfDone() ? 'half done: the dotlock says so' : 'when it was over'}`);
+    tally.count(isHalfDone() ? HALF_DONE : 'killed when UPDATE was over');
   }
 
   #holder(): number | undefined {

@@ -27,7 +27,7 @@ import { Random } from './random.js';
 import { identified, runDovecot, runMutt } from './readers.js';
 import { ledgerTable, readLogs, table } from './report.js';
 import { LOCK_YIELD, MODELS, Servers } from './servers.js';
-import { lookAgain, runSessions, type Scene } from './sessions.js';
+import { HALF_DONE, lookAgain, runSessions, type Scene } from './sessions.js';
 import { Tally } from './tally.js';
 import { watchLocks } from './watchdog.js';
 
@@ -220,7 +220,9 @@ async function soak(host: AgentHost, size: Size): Promise<boolean> {
   console.log(`uncaught errors: ${uncaught.length}`);
   for (const line of [...uncaught.slice(0, 50), ...problems.slice(0, 200)]) console.log(line);
   for (const line of boxes.flatMap(({ ledger }) => ledger.told).slice(0, 500)) console.log(line);
-  const checks = [balance === 0, problems.length === 0, uncaught.length === 0];
+  // Else the worst moment was never tried.
+  const triedHalfDone = tally.of(HALF_DONE) > 0;
+  const checks = [balance === 0, problems.length === 0, uncaught.length === 0, triedHalfDone];
   const passed = checks.filter(Boolean).length;
   console.log(`${passed} passed, ${checks.length - passed} failed`);
   return passed === checks.length;
