@@ -209,6 +209,7 @@ export const DELIVER_OPTIONS = {
   spool: OPTIONS.spool,
   users: OPTIONS.users,
   'state-dir': OPTIONS['state-dir'],
+  'runtime-dir': OPTIONS['runtime-dir'],
   group: OPTIONS.group,
   locks: OPTIONS.locks,
   'lock-timeout': OPTIONS['lock-timeout'],

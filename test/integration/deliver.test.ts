@@ -48,7 +48,7 @@ function place(content?: string): Place {
     writeFileSync(mailbox, content, { mode: 0o600 });
     chownSync(mailbox, UID, statSync(mailbox).gid);
   }
-  const flags = ['--spool', spool, '--state-dir', join(root, 'state')];
+  const flags = ['--spool', spool, '--state-dir', join(root, 'state'), '--runtime-dir', join(root, 'run')];
   return { spool, mailbox, flags, content: () => readFileSync(mailbox, 'latin1') };
 }
 
