@@ -193,8 +193,9 @@ export class Takeover {
   /** @returns whether the lock is to be had now */
   async #giveWay(name: string, by: string, gone: () => boolean): Promise<boolean> {
     // This process may have been stopped: whatever has come meanwhile is read first, from the client, and
-    // whether the other one has given up.
-    await new Promise(resolve => setImmediate(resolve));
+    // whether the other one has given up. The turn of the event loop in which the question was read may end
+    // without reading more of the same socket (it does with libuv 1.52); the next one does not.
+    for (let turn = 0; turn < 2; turn++) await new Promise(resolve => setImmediate(resolve));
     const held = this.#held.get(name);
     if (held === undefined) return true;
     if (held.state === 'open') {

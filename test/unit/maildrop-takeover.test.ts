@@ -165,6 +165,29 @@ describe('a session whose client is silent', () => {
   });
 });
 
+/** Asks, and is gone at once. */
+const ASK_AND_LEAVE = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.send(sys.argv[2].encode() + b' 192.0.2.9\\n')
+s.close()`;
+
+test('a process that was stopped does not give way to who asked meanwhile, and has given up', async () => {
+  const spool = spoolWith(MAIL);
+  const old = new Party(spool);
+  const maildrop = await old.open();
+  old.silent = 60_000;
+  const [socket] = sockets(spool.runtimeDir);
+  const [record] = readdirSync(spool.runtimeDir).filter(name => name.endsWith('.session'));
+  // Not for a moment does the event loop turn until the other one is gone.
+  const args = ['-c', ASK_AND_LEAVE, join(spool.runtimeDir, socket!), record!.replace('.session', '')];
+  expect(spawnSync('python3', args).status).toBe(0);
+  for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve));
+  expect(old.cuts).toBe(0);
+  await maildrop.update();
+});
+
 test('a session in the UPDATE state is not ended, but waited for', async () => {
   const spool = spoolWith(MAIL);
   let goOn = () => {};
