@@ -266,8 +266,16 @@ test('who logs in while an interrupted UPDATE is being finished waits for that',
   const waited = new Promise<void>(resolve => {
     goOn = resolve;
   });
-  const recovering = await mailSpool(spool, { io: watched(spool, () => waited) });
-  const report = recovering.recover({ user: 'alice' });
+  let begin: () => void = () => {};
+  const begun = new Promise<void>(resolve => {
+    begin = resolve;
+  });
+  const io = watched(spool, () => {
+    begin();
+    return waited;
+  });
+  const report = (await mailSpool(spool, { io })).recover({ user: 'alice' });
+  await begun;
   const login = openAlice(spool);
   await new Promise(resolve => setTimeout(resolve, 100));
   goOn();
