@@ -41,11 +41,8 @@ function holderOf(host: AgentHost): number {
   return Number(readFileSync(join(run, record!), 'latin1').split(' ')[0]);
 }
 
-/**
- * Deletes the second and the fourth message, and kills the process that serves when all is moved and nothing cut off.
- * @returns the port of its server
- */
-async function killedHalfDone(host: AgentHost, ...flags: string[]): Promise<number> {
+/** Deletes the second and the fourth message, until all is moved and nothing cut off. */
+async function halfDone(host: AgentHost, ...flags: string[]) {
   const { port } = await startServer(host, ...flags);
   const session = await logIn(port);
   await session.ok('DELE 2');
@@ -54,6 +51,12 @@ async function killedHalfDone(host: AgentHost, ...flags: string[]): Promise<numb
   await slowDown(pid);
   const answer = session.ask('QUIT').catch(() => 'none');
   while (!host.content(USER).startsWith(NEW)) await sleep(1);
+  return { port, pid, answer };
+}
+
+/** Kills the process that serves then. @returns the port of its server */
+async function killedHalfDone(host: AgentHost, ...flags: string[]): Promise<number> {
+  const { port, pid, answer } = await halfDone(host, ...flags);
   process.kill(pid, 'SIGKILL');
   expect(await answer).toBe('none');
   return port;
@@ -148,6 +151,34 @@ testAsRoot(
     const port = await killedHalfDone(host, '--workers=2');
     while (host.content(USER) !== NEW) await sleep(1);
     const session = await logIn(port);
+    expect(await session.ok('STAT')).toMatch(/^\+OK 4 /);
+    await session.ok('QUIT');
+  },
+);
+
+testAsRoot(
+  ['dotlockfile', 'strace', 'nsenter'],
+  'a server that is only stopped then keeps what it has, and finishes it itself',
+  async () => {
+    const host = await hostWithMail();
+    const other = await serve(host);
+    const { pid, answer } = await halfDone(host);
+    process.kill(pid, 'SIGSTOP');
+    expectHalfDone(host);
+    const [half, { ino }] = [host.content(USER), statSync(dotlock(host))];
+
+    await expect(logIn(other)).rejects.toThrow('[IN-USE]');
+    const [node, program, ...flags] = host.program('shared', []);
+    const recover = await host.run([node!, program!, 'recover', ...flags, USER]);
+    expect(recover.stdout).toMatch(/^alice: a POP3 session has it/);
+    const lock = ['dotlockfile', '-p', '-l', '-r', '1', '-i', '1', dotlock(host)];
+    expect((await host.run(lock)).code).toBe(4);
+    expect([host.content(USER), statSync(dotlock(host)).ino]).toEqual([half, ino]);
+
+    process.kill(pid, 'SIGCONT');
+    expect(await answer).toMatch(/^\+OK /);
+    expect(host.content(USER)).toBe(NEW);
+    const session = await logIn(other);
     expect(await session.ok('STAT')).toMatch(/^\+OK 4 /);
     await session.ok('QUIT');
   },
