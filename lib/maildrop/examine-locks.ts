@@ -11,7 +11,7 @@ import { STALE_AFTER } from './dotlock.js';
 import { type Examined, type Finding, ifMissing, list } from './finding.js';
 import { makerOf } from './lock-file.js';
 import { sessionLockPlaces } from './session-lock.js';
-import { readRecord } from './session-record.js';
+import { RECOVERING, readRecord } from './session-record.js';
 import { inspectDotlock, type LockSighting } from './stale-dotlock.js';
 
 /** @param path of the mailbox file */
@@ -125,6 +125,8 @@ async function examineSession({ io, runtimeDir }: Examined, mailbox: string): Pr
   const fd = await io.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const record = readRecord(fd);
+    if (record?.address === RECOVERING)
+      return [{ what: `an interrupted update is being finished, by process ${record.pid}` }];
     const who = record && ` since ${record.since} from ${record.address}, process ${record.pid}`;
     return [{ what: `a POP3 session${who ?? ''}` }];
   } finally {

@@ -6,6 +6,7 @@ import { linuxHost } from '../../lib/host/linux.js';
 import { createPortableHost } from '../../lib/host/portable.js';
 import { silentLog } from '../../lib/log.js';
 import { LockedOctets, octetPlace } from '../../lib/maildrop/locked-octets.js';
+import { openRecoveryLock } from '../../lib/maildrop/recovery-lock.js';
 import { HostSessionLocks } from '../../lib/maildrop/session-lock.js';
 import { Takeover } from '../../lib/maildrop/takeover.js';
 import { BUSY, scratchDir } from '../support/mailbox.js';
@@ -54,6 +55,22 @@ describe.each([
     held[1]?.();
     expect(names.map(name => other.tryLock(name) !== undefined)).toEqual([false, true, false]);
   });
+});
+
+test.each([
+  ['one for each user', true],
+  ['one for all', false],
+])('who finishes an interrupted update keeps others out, and is kept out: %s', (_, perUser) => {
+  const dir = scratchDir();
+  const deps = { host: linuxHost, dir, perUser };
+  const tryLock = () => openRecoveryLock(deps, '/spool/alice')();
+  const giveBack = tryLock();
+  expect([typeof giveBack, tryLock()]).toEqual(['function', undefined]);
+  giveBack?.();
+  const again = tryLock();
+  expect(again).toBeTypeOf('function');
+  again?.();
+  expect(openIn(dir)).toBe(0);
 });
 
 test.each([
