@@ -121,14 +121,14 @@ export class HostSessionLocks implements SessionLocks {
     let giveBack = tryLock();
     const free = giveBack !== undefined;
     try {
-      const last = readRecord(fd);
-      if (giveBack === undefined && last?.address === RECOVERING) {
-        const deadline = performance.now() + RECOVERY.most;
-        while (giveBack === undefined && performance.now() < deadline) {
-          await sleep(RECOVERY.pause);
-          giveBack = tryLock();
-        }
-        if (giveBack === undefined) throw inUse(last);
+      let last = readRecord(fd);
+      const deadline = performance.now() + RECOVERY.most;
+      while (giveBack === undefined && last?.address === RECOVERING) {
+        if (performance.now() > deadline) throw inUse(last);
+        await sleep(RECOVERY.pause);
+        giveBack = tryLock();
+        // It may be another session's by now, which can be asked.
+        last = readRecord(fd);
       }
       if (giveBack === undefined) {
         const yielded = last?.socket !== undefined && (await takeover.ask(last.socket, name, peer));

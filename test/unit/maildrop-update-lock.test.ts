@@ -285,6 +285,26 @@ test('who logs in while an interrupted UPDATE is being finished waits for that',
   await maildrop.release();
 });
 
+test('of two who wait for that, the second is told that the first is there', async () => {
+  const spool = spoolWith(OLD);
+  const { host } = await loadHost();
+  const recovered = openRecoveryLock({ host, dir: spool.runtimeDir, perUser: false }, spool.mailbox)();
+  const logins = [openAlice(spool), openAlice(spool)];
+  const refused = Promise.any(
+    logins.map(async login =>
+      login.then(
+        () => Promise.reject(),
+        error => error,
+      ),
+    ),
+  );
+  await new Promise(resolve => setTimeout(resolve, 50));
+  recovered?.();
+  const maildrop = await Promise.any(logins);
+  expect(await refused).toMatchObject({ message: expect.stringContaining('another POP3 session since') });
+  await maildrop.release();
+});
+
 test('a recovery that fails, too, leaves it as old as it was, and the next one that does not takes it away', async () => {
   const spool = spoolWith(OLD);
   await failing(spool, beforeCut);
