@@ -153,8 +153,11 @@ class Interrupted {
 
   /** Whether it is one of these, and nobody else is at it. */
   async isOneOf(updates: readonly UpdateId[]): Promise<boolean> {
-    if (!(await this.#isThere()) || !(await holdsUpdate(this.#journals, updates))) return false;
-    return this.#isOursToFinish();
+    // Asked first: a session that is at it changes what would be read.
+    if (!this.#isOursToFinish()) return false;
+    if ((await this.#isThere()) && (await holdsUpdate(this.#journals, updates))) return true;
+    this.#leaveToSessions();
+    return false;
   }
 
   /** Under the mailbox locks. A session that is there has finished it, or will when it gets them. */
@@ -166,9 +169,13 @@ class Interrupted {
 
   async close(): Promise<void> {
     const { redo, plan } = this.#journals;
+    this.#leaveToSessions();
+    await redo.close().finally(() => plan.close());
+  }
+
+  #leaveToSessions(): void {
     this.#giveBack?.();
     this.#giveBack = undefined;
-    await redo.close().finally(() => plan.close());
   }
 
   #isOursToFinish(): boolean {

@@ -302,6 +302,21 @@ test('an interrupted update of which a session has the lock is left to that sess
   expect(await messagesOf(spool)).toBe(2);
 });
 
+test('nor is the journal read that such a session may be writing', async () => {
+  const spool = await interrupted();
+  const read: string[] = [];
+  const io: SpoolIo = {
+    ...nodeIo,
+    open: (path, flags, mode) => {
+      if (path.includes('/state/')) read.push(path);
+      return nodeIo.open(path, flags, mode);
+    },
+  };
+  const taken = { io, tryRecoveryLock: () => undefined };
+  await expect(deliverAlice(spool, PIECES, taken)).rejects.toMatchObject({ code: 'IN-USE' });
+  expect(read).toEqual([]);
+});
+
 test('no state directory at all is no obstacle, and none is made', async () => {
   const spool = spoolWith(OLD);
   await deliverAlice(spool, PIECES, { stateDir: join(spool.dir, '../nowhere') });
