@@ -12,6 +12,7 @@ import { errnoOf, Unavailable } from '../errors.js';
 import type { Host } from '../host/host.js';
 import type { Log } from '../log.js';
 import { append, type Message } from './append.js';
+import { finishInterrupted } from './interrupted.js';
 import type { SpoolIo } from './io.js';
 import { Journal } from './journal.js';
 import type { UpdateId } from './lock-line.js';
@@ -19,7 +20,7 @@ import { type LockMethod, type LockTarget, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
 import type { Journals } from './move-appended.js';
 import { PlanJournal } from './plan-journal.js';
-import { logRecovery, recover } from './recovery.js';
+import { logRecovery } from './recovery.js';
 import type { TryRecoveryLock } from './recovery-lock.js';
 import { holdsUpdate } from './update-locks.js';
 import { userStateDir } from './user-state-dir.js';
@@ -155,7 +156,7 @@ class Interrupted {
   async isOneOf(updates: readonly UpdateId[]): Promise<boolean> {
     // Asked first: a session that is at it changes what would be read.
     if (!this.#isOursToFinish()) return false;
-    if ((await this.#isThere()) && (await holdsUpdate(this.#journals, updates))) return true;
+    if (await this.#ifInReach(() => holdsUpdate(this.#journals, updates))) return true;
     this.#leaveToSessions();
     return false;
   }
@@ -163,8 +164,7 @@ class Interrupted {
   /** Under the mailbox locks. A session that is there has finished it, or will when it gets them. */
   async finish(access: MailboxAccess): Promise<void> {
     if (!(await this.#isThere()) || !this.#isOursToFinish()) return;
-    logRecovery(this.deps.log, this.user, await recover(access.file, this.#journals, access));
-    access.updated();
+    logRecovery(this.deps.log, this.user, await finishInterrupted(access, this.#journals));
   }
 
   async close(): Promise<void> {
@@ -183,10 +183,17 @@ class Interrupted {
     return this.#giveBack !== undefined;
   }
 
-  async #isThere(): Promise<boolean> {
+  #isThere(): Promise<boolean> {
     const { redo, plan } = this.#journals;
+    return this.#ifInReach(
+      async () => (await redo.read()).is !== 'none' || (await plan.read()).is !== 'none',
+    );
+  }
+
+  /** What the journals say; false where they are out of reach. */
+  async #ifInReach(ask: () => Promise<boolean>): Promise<boolean> {
     try {
-      return (await redo.read()).is !== 'none' || (await plan.read()).is !== 'none';
+      return await ask();
     } catch (error) {
       if (['EACCES', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return false;
       throw error;
