@@ -106,6 +106,15 @@ async function interruptedAtCut(spool: Spool): Promise<string> {
   return spool.content();
 }
 
+/** Another program leaves this of a half-done mailbox: it is told of, and left as it is. */
+async function rewrittenBeforeCutIsTold(spool: Spool, rewritten: string): Promise<void> {
+  writeFileSync(spool.mailbox, rewritten, 'latin1');
+  const report = await (await mailSpool(spool)).recover({ user: 'alice' });
+  const reason = 'the mailbox was rewritten by another program before it was cut';
+  expect(report).toMatchObject({ did: 'set-aside', reason, salvaged: 0 });
+  expect(spool.content()).toBe(rewritten);
+}
+
 async function logInAndOut(spool: Spool): Promise<number> {
   const maildrop = await openAlice(spool);
   await maildrop.release();
@@ -284,13 +293,7 @@ describe('an interrupted UPDATE while', () => {
     await expect(maildrop.update()).rejects.toMatchObject({ code: 'SYS/TEMP' });
     const halfDone = spool.content();
     expect(halfDone.startsWith(M1 + M3 + M4)).toBe(true);
-    const rewritten = halfDone.slice(M1.length);
-    writeFileSync(spool.mailbox, rewritten, 'latin1');
-
-    const report = await (await mailSpool(spool)).recover({ user: 'alice' });
-    const reason = 'the mailbox was rewritten by another program before it was cut';
-    expect(report).toMatchObject({ did: 'set-aside', reason, salvaged: 0 });
-    expect(spool.content()).toBe(rewritten);
+    await rewrittenBeforeCutIsTold(spool, halfDone.slice(M1.length));
     expect(await logInAndOut(spool)).toBeGreaterThan(1);
   });
 
@@ -299,13 +302,7 @@ describe('an interrupted UPDATE while', () => {
     const halfDone = await interruptedAtCut(spool);
     // What a plan clears before it cuts.
     expect(halfDone.startsWith(`${M1 + M3 + M4}\0`)).toBe(true);
-    const rewritten = halfDone.slice(M1.length);
-    writeFileSync(spool.mailbox, rewritten, 'latin1');
-
-    const report = await (await mailSpool(spool)).recover({ user: 'alice' });
-    const reason = 'the mailbox was rewritten by another program before it was cut';
-    expect(report).toMatchObject({ did: 'set-aside', reason, salvaged: 0 });
-    expect(spool.content()).toBe(rewritten);
+    await rewrittenBeforeCutIsTold(spool, halfDone.slice(M1.length));
   });
 
   test('by a plan, all was moved and cut, and mail has come since: it is done', async () => {
