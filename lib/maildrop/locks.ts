@@ -34,9 +34,12 @@ export interface HeldLocks {
 /** Locks the mailbox, or says by an IN-USE who was in the way when the time was up. */
 export type LockMailbox = (target: LockTarget, timeout: number) => Promise<HeldLocks>;
 
-/** First and longest pause between two tries, milliseconds. */
+/**
+ * First and longest pause between two tries, milliseconds. The longest is short: who has waited for long must not try
+ * so much more seldom than newcomers that a crowd of deliveries keeps a login out.
+ */
 const FIRST_PAUSE = 25;
-const LONGEST_PAUSE = 1000;
+const LONGEST_PAUSE = 200;
 
 export interface LockerOptions {
   readonly host: Host;
