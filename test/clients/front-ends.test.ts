@@ -38,6 +38,7 @@ function haproxy(sends: string): StartFrontEnd {
   timeout connect 5s
   timeout client 30s
   timeout server 30s
+  timeout check 30s
 listen pop3
   bind 127.0.0.1:${ours.plain}
   option tcp-check
@@ -186,6 +187,6 @@ ${process.geteuid!() === 0 ? 'user = "nobody"' : ''}
     await running('hitch', ['--config', config], { tls });
     const args = ['-sS', '-k', '--interface', CLIENT, '-u', `alice:${passwordOf('alice')}`];
     expect(await mustRun('curl', [...args, `pop3s://127.0.0.1:${tls}/2`])).toContain('Subject: ');
-    expect(server.stderr()).toMatch(new RegExp(` ${CLIENT} login user=alice .* via=127\\.0\\.0\\.1$`, 'm'));
+    await server.logged(new RegExp(` ${CLIENT} login user=alice .* via=127\\.0\\.0\\.1$`, 'm'));
   },
 );

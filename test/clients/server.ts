@@ -88,9 +88,10 @@ export async function startServer(...flags: string[]): Promise<RunningServer> {
     mailbox: name => readFileSync(join(spool, name), 'latin1'),
     stop: async () => {
       if (child.exitCode !== null || child.signalCode !== null) return;
-      const exit = once(child, 'exit');
+      // `close`, not `exit`: when all of its log is here.
+      const closed = once(child, 'close');
       child.kill('SIGTERM');
-      await exit;
+      await closed;
     },
   };
 }

@@ -19,6 +19,7 @@ test.each([1, 2])('ready, alive, stopping; workers: %i', async workers => {
   const client = await Pop3Client.loggedIn(port, USER, passwordOf(USER));
   await client.ok('QUIT');
   expect(await server.stop()).toBe(0);
+  await manager.until(said => said.includes("'STOPPING=1'"));
   const said = manager.said();
   expect(said.filter(line => line !== ALIVE)).toEqual([said[0], "'STOPPING=1'"]);
 });

@@ -82,7 +82,9 @@ describe('serve', () => {
     await deletes(await greeted(tls), 1);
     await deletes(await (await Pop3Client.greeted(port)).stls(), 1);
     expect(places.content(USER)).toBe(messages(3)[2]);
-    expect(server.stderr().match(/ login user=alice .* tls=TLSv1\.3$/gm)).toHaveLength(2);
+    const logins = () => server.stderr().match(/ login user=alice .* tls=TLSv1\.3$/gm) ?? [];
+    await server.until(() => logins().length >= 2);
+    expect(logins()).toHaveLength(2);
     expect(await server.stop()).toBe(0);
   });
 
