@@ -88,14 +88,14 @@ test('ulimit -n 256: idle sessions do without, and each reads and deletes afterw
   for (const user of users) {
     // Those before have gone to rest, or will soon.
     await vi.waitFor(async () => sessions.push(await Pop3Client.loggedIn(port, user, passwordOf(user))), {
-      timeout: 20_000,
+      timeout: 30_000,
       interval: 100,
     });
   }
   const open = () => readdirSync(`/proc/${server.pid}/fd`).map(fd => linkOf(`/proc/${server.pid}/fd/${fd}`));
   const mailboxes = () =>
     open().filter(path => path.startsWith(places.spool) || path.startsWith(places.state));
-  await vi.waitFor(() => expect(mailboxes().length).toBeLessThan(30), { timeout: 10_000 });
+  await vi.waitFor(() => expect(mailboxes().length).toBeLessThan(30), { timeout: 30_000 });
   // Of two at rest the mailbox is changed: by an append, and by another file of the same name.
   appendFileSync(places.mailbox('user48'), mail[0]!);
   renameSync(places.mailbox('user49'), join(places.state, 'elsewhere'));
@@ -186,7 +186,7 @@ test('ulimit -n 256, 500 clients: the first are served, the others told so; afte
       const again = await Pop3Client.loggedIn(port, users[0]!, passwordOf(users[0]!));
       await again.ok('QUIT');
     },
-    { timeout: 10_000, interval: 20 },
+    { timeout: 30_000, interval: 20 },
   );
   const log = server.stderr();
   expect(log.match(/ refused reason/g)?.length).toBeLessThanOrEqual(10);

@@ -19,7 +19,7 @@ import {
 
 const USER = 'alice';
 const MAILBOX = messages(12).join('');
-const PATIENCE = { timeout: 10_000, interval: 2 };
+const PATIENCE = { timeout: 30_000, interval: 2 };
 
 async function serverOf(content: string, options: RealOptions = {}): Promise<RealServer> {
   return startReal(makePlaces({ [USER]: content, bob: message('bob') }), usersNamed(USER, 'bob'), options);

@@ -21,7 +21,7 @@ test('the next server removes it, or recover; what a living process is about to 
       USERS.map(user => Pop3Client.loggedIn(port, user, passwordOf(user))),
     );
     for (const session of others) await session.ok('QUIT');
-    await vi.waitFor(() => expect(hidden()).toHaveLength(others.length), { timeout: 10_000 });
+    await vi.waitFor(() => expect(hidden()).toHaveLength(others.length), { timeout: 30_000 });
     server.child.kill('SIGKILL');
     await server.exited;
   };

@@ -29,7 +29,7 @@ async function limited(maxConnections: number, maxConnectionsPerAddress: number)
 }
 
 /** Leaving is counted a moment after the client has seen it. */
-const PATIENCE = { timeout: 10_000, interval: 5 };
+const PATIENCE = { timeout: 30_000, interval: 5 };
 
 const GREETING = /^\+OK /;
 

@@ -53,7 +53,7 @@ async function start(options: Partial<ConstructorParameters<typeof TcpServer>[0]
   return { world, tcp, port: plain!.port, tlsPort: secure!.port, behind };
 }
 
-const PATIENCE = { timeout: 10_000, interval: 5 };
+const PATIENCE = { timeout: 30_000, interval: 5 };
 const logged = (world: MemoryWorld, line: RegExp) =>
   vi.waitFor(() => expect(world.logged).toContainEqual(expect.stringMatching(line)), PATIENCE);
 

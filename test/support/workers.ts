@@ -52,7 +52,7 @@ export function one(port: number, pid: number, other: number): Worker {
 /** Process ids, in the order they were started; waits until there are so many. */
 export async function workersOf(server: Running, count: number): Promise<number[]> {
   const found = () => childrenOf(server.pid).filter(pid => /worker\.js/.test(read(`/proc/${pid}/cmdline`)));
-  await expect.poll(() => found().length, { timeout: 10_000, interval: 10 }).toBe(count);
+  await expect.poll(() => found().length, { timeout: 30_000, interval: 10 }).toBe(count);
   return found();
 }
 
@@ -61,7 +61,7 @@ export async function withStopped<T>(workers: readonly number[], run: () => Prom
   try {
     for (const pid of workers) process.kill(pid, 'SIGSTOP');
     const stopped = () => workers.every(pid => / T /.test(read(`/proc/${pid}/stat`)));
-    await expect.poll(stopped, { timeout: 10_000, interval: 1 }).toBe(true);
+    await expect.poll(stopped, { timeout: 30_000, interval: 1 }).toBe(true);
     return await run();
   } finally {
     for (const pid of workers) process.kill(pid, 'SIGCONT');

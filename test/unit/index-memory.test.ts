@@ -199,7 +199,7 @@ test.each<[string, Failing]>([
     await maildrop.update().catch((error: unknown) => expect(error).toBeInstanceOf(Error));
     await maildrop.release();
   }
-  await expect.poll(() => indexMemory.taken.size).toBe(0);
+  await expect.poll(() => indexMemory.taken.size, { timeout: 20_000 }).toBe(0);
   expect(indexMemory.twice).toBe(0);
   const kept = indexMemory.kept;
   expect(kept).toBeGreaterThan(0);
