@@ -11,7 +11,7 @@ import { IS_ROOT, type Running } from '../support/program.js';
 import { passwordOf } from '../support/real-server.js';
 import { SERVED_BY, servePlaces, serving } from '../support/serving.js';
 import { Crowd } from './crowd.js';
-import { descriptors, expectInnocent, expectUntouched } from './siege.js';
+import { count, descriptors, expectInnocent, expectUntouched } from './siege.js';
 
 const USER = 'alice';
 const MAIL = messages(3);
@@ -65,7 +65,10 @@ test(`${CLIENTS} clients at ${LIMIT} descriptors: each is served or told why not
   await until(() => descriptors(server) < before);
   await serves(port);
   await server.logged(/ refused-more of=refused connections=\d{3}\n/);
-  expect(server.stderr().split('\n').length).toBeLessThan(40);
+  // A few lines in each window of ten seconds, and a busy host has several.
+  const windows = count(server, / refused-more of=refused /g);
+  expect(count(server, / refused reason=/g)).toBeLessThanOrEqual(10 * (windows + 1));
+  expect(server.stderr().split('\n').length).toBeLessThan(20 + 11 * (windows + 1));
   expectInnocent(server);
   expect(await server.stop()).toBe(0);
 });
@@ -92,8 +95,7 @@ test('none is left: nobody is let in, a session reads on, and what it cannot do 
   expect(await alice.ask('QUIT')).toMatch(/^-ERR \[SYS\/TEMP\] /);
   await alice.rest();
   expectUntouched(places, { [USER]: MAIL.join(''), bob: MAIL.join('') });
-  const hurt = server.stderr();
-  expect(hurt).toMatch(/ update-failed .*EMFILE/);
+  await server.logged(/ update-failed .*EMFILE/);
 
   setLimit(server, 4000);
   crowd.leave();
