@@ -27,7 +27,8 @@ testAsRoot(
     const mail = messages(CROWD / users.length);
     for (const { name, ...ids } of users) host.fill(name, mail.join(''), { ...ids, gid: MAIL });
     host.setUsers(users.map(({ name, uid, gid }) => `${name}:{PLAIN}x:${uid}:${gid}\n`).join(''));
-    const door = await nowait(host, ['--failure-delay=0', '--lock-timeout=1']);
+    // So many programs that start at once take a slow host longer than a login may usually take.
+    const door = await nowait(host, ['--failure-delay=0', '--lock-timeout=1', '--login-timeout=600']);
     const outcomes = await Promise.all(
       Array.from({ length: CROWD }, async (_, i) => {
         const client = await Pop3Client.connect(door.port);

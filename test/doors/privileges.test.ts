@@ -119,7 +119,7 @@ testAsRoot(['strace', 'setpriv'], 'C45: its user can neither trace it nor read i
   const asAlice = (...command: string[]) =>
     spawnSync('setpriv', [`--reuid=${ALICE.uid}`, `--regid=${ALICE.gid}`, '--clear-groups', ...command], {
       encoding: 'utf8',
-      timeout: 10_000,
+      timeout: 60_000,
     });
   const traced = asAlice('strace', '-o', '/dev/null', '-p', String(pid));
   expect(traced.stderr).toMatch(/Operation not permitted/);

@@ -105,7 +105,7 @@ describe('the state directory', () => {
         '--listen=127.0.0.1:0',
         ...host.flags,
       ]);
-      return spawnSync(file!, args, { encoding: 'latin1', timeout: 20_000 });
+      return spawnSync(file!, args, { encoding: 'latin1', timeout: 60_000 });
     };
     for (const wrapper of [[], ['setpriv', `--reuid=${SERVICE.uid}`, `--regid=${MAIL}`, '--clear-groups']]) {
       const { status, stdout, stderr } = serve(...wrapper);
