@@ -18,6 +18,22 @@ export interface Acknowledged {
   readonly ago: number;
 }
 
+/** What fstat(2) and lstat(2) tell that we decide by. */
+export interface FileStat {
+  readonly dev: bigint;
+  readonly ino: bigint;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
+  /** Octets. */
+  readonly size: number;
+  readonly atimeNs: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
 /** What `Host.socketKind` tells of a descriptor. */
 export type SocketKind = 'listening' | 'connected' | 'unix' | 'none';
 
@@ -64,6 +80,10 @@ export interface Host {
    *   ordinary way: it may have to wait, or is an error, or the end of the file
    */
   readCached(fd: number, into: Uint8Array, position: number): number | undefined;
+  /** fstat(2). @returns undefined when it must be asked in the ordinary way: it is an error, or there is nothing better */
+  statOpen(fd: number): FileStat | undefined;
+  /** lstat(2), as `statOpen`; it may have to wait for a disk. */
+  statNamed(path: string): FileStat | undefined;
   /**
    * crypt(3), in a worker thread, at most two at a time.
    * @param password octets, without NUL, at most 511

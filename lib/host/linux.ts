@@ -28,6 +28,7 @@ import { crypt, loadCrypt } from './linux-crypt.js';
 import { acknowledged, duplicateDescriptor, limitReceived, socketKind } from './linux-descriptors.js';
 import { becomeMailUser, makeUndumpable, withGroup } from './linux-ids.js';
 import { notify } from './linux-notify.js';
+import { statNamed, statOpen } from './linux-stat.js';
 import { openSyslog, syslog } from './linux-syslog.js';
 
 const { ERANGE, ENOENT, ESRCH } = koffi.os.errno;
@@ -51,6 +52,8 @@ export const linuxHost: Host = {
   },
   openCached,
   readCached,
+  statOpen,
+  statNamed,
   crypt,
   processExists,
   findUser,

@@ -88,6 +88,8 @@ export function createPortableHost(): Host {
     unflock: fd => flocks.unlock(fd),
     openCached: () => undefined,
     readCached: () => undefined,
+    statOpen: () => undefined,
+    statNamed: () => undefined,
     crypt: async () => undefined,
     processExists,
     findUser(name) {

@@ -10,23 +10,9 @@
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 import { errnoOf } from '../errors.js';
-import type { Host } from '../host/host.js';
+import type { FileStat, Host } from '../host/host.js';
 
-/** What fstat(2) and lstat(2) tell that we decide by. */
-export interface FileStat {
-  readonly dev: bigint;
-  readonly ino: bigint;
-  readonly nlink: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly mode: number;
-  readonly kind: 'file' | 'directory' | 'symlink' | 'other';
-  /** Octets. */
-  readonly size: number;
-  readonly atimeNs: bigint;
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-}
+export type { FileStat };
 
 /** System calls, one method each. They reject with Node's errors (`code` = errno name). */
 export interface SpoolIo {
@@ -114,8 +100,11 @@ const SHORT = 16 * 1024;
 /** As open(2) has it, on Linux: a descriptor that only stands for the name. */
 const O_PATH = 0o10000000;
 
+type Asked = Pick<Host, 'readCached' | 'openCached' | 'statOpen' | 'statNamed'>;
+
 /** The host's file system, asked at once for what it has in memory: names, and short reads. */
-export function hostIo({ readCached, openCached }: Pick<Host, 'readCached' | 'openCached'>): SpoolIo {
+export function hostIo({ readCached, openCached, statOpen, statNamed }: Asked): SpoolIo {
+  const fstat = (fd: number) => statOpen(fd) ?? toFileStat(fs.fstatSync(fd, BIGINT));
   return {
     ...nodeIo,
     readCached,
@@ -127,12 +116,13 @@ export function hostIo({ readCached, openCached }: Pick<Host, 'readCached' | 'op
       const isNew = (flags & fs.constants.O_CREAT) !== 0;
       return (isNew ? undefined : openCached(path, flags)) ?? (await nodeIo.open(path, flags, mode));
     },
+    fstat: async fd => fstat(fd),
     lstat: async (path, seen = false) => {
-      if (seen) return toFileStat(fs.lstatSync(path, BIGINT));
+      if (seen) return statNamed(path) ?? toFileStat(fs.lstatSync(path, BIGINT));
       const fd = openCached(path, O_PATH | fs.constants.O_NOFOLLOW);
       if (fd === undefined) return toFileStat(await lstat(path, BIGINT));
       try {
-        return toFileStat(fs.fstatSync(fd, BIGINT));
+        return fstat(fd);
       } finally {
         fs.closeSync(fd);
       }
