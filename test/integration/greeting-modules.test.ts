@@ -58,6 +58,7 @@ const THEN = [
   'lib/host/linux-descriptors',
   'lib/host/linux-ids',
   'lib/host/linux-notify',
+  'lib/host/linux-stat',
   'lib/host/linux-syslog',
   'lib/pop3/arguments',
   'lib/pop3/auth',
