@@ -1,4 +1,5 @@
 /** What a session leaves of its index to the next, if that spares it more than the writing takes. */
+import type { Marked } from '../mbox/compaction.js';
 import { withoutMarked } from '../mbox/index-rows.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { IDENTITY } from '../mbox/unique-id.js';
@@ -12,7 +13,7 @@ export interface Leftover {
   /** What the unique-ids were made of that were told: `KeptIndex.identities` of the first messages. */
   readonly identities: Buffer | undefined;
   /** What UPDATE has cut the marked messages out of. */
-  readonly updated: { readonly index: MailboxIndex; readonly isMarked: (n: number) => boolean } | undefined;
+  readonly updated: { readonly index: MailboxIndex; readonly marked: Marked } | undefined;
 }
 
 /** Gives the mailbox locks back in between. Never throws. */
@@ -47,10 +48,10 @@ function rememberSmall(cache: IndexCache, leftover: Leftover, computed: number):
 async function keepUpdated(
   cache: IndexCache,
   leftover: Leftover,
-  { index, isMarked }: NonNullable<Leftover['updated']>,
+  { index, marked }: NonNullable<Leftover['updated']>,
 ): Promise<void> {
   const { access, stat: before } = leftover.snapshot;
-  const left = withoutMarked(index, isMarked);
+  const left = withoutMarked(index, marked);
   if (!cache.takes(left)) return cache.takes(leftover.snapshot.index) ? cache.drop() : undefined;
   const seenAt = Date.now();
   // Under the locks: from here on it is somebody else's turn. Where even that fails, the times will not fit.
@@ -59,7 +60,7 @@ async function keepUpdated(
   const all = known(leftover);
   const kept: Buffer[] = [];
   for (let n = 1; n * IDENTITY <= all.length; n++) {
-    if (!isMarked(n)) kept.push(all.subarray((n - 1) * IDENTITY, n * IDENTITY));
+    if (!marked.has(n)) kept.push(all.subarray((n - 1) * IDENTITY, n * IDENTITY));
   }
   await cache.keep({ index: left, identities: Buffer.concat(kept), proven: false, stat, seenAt });
 }

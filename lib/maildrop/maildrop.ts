@@ -173,7 +173,7 @@ export class MboxMaildrop implements Maildrop {
     try {
       await this.#prepared;
       const { snapshot } = this;
-      const updated = this.#updated && { index: this.#updated, isMarked: (n: number) => this.#marked.has(n) };
+      const updated = this.#updated && { index: this.#updated, marked: this.#marked };
       const leftover = { snapshot, doubtful: this.#doubtful, identities: this.#told?.identities, updated };
       await keepIndex(this.state.cache, leftover);
     } finally {

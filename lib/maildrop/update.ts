@@ -14,7 +14,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Unavailable } from '../errors.js';
-import { planUpdate, type UpdatePlan } from '../mbox/compaction.js';
+import { firstMarked, planUpdate, type UpdatePlan } from '../mbox/compaction.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { touchesDuplicates } from './duplicates.js';
 import { identitiesOf } from './identities.js';
@@ -51,9 +51,9 @@ export async function updateMailbox(
 ): Promise<MailboxIndex> {
   const { access } = snapshot;
   const remember = async (index: MailboxIndex) => {
-    const isMarked = (n: number) => marks.has(n);
-    if (!(await touchesDuplicates(access.file, index, isMarked, memory))) return { index, touched: false };
-    return { index, touched: await memory.prepare(await identitiesOf(access.file, index), isMarked) };
+    if (!(await touchesDuplicates(access.file, index, marks, memory))) return { index, touched: false };
+    const identities = await identitiesOf(access.file, index);
+    return { index, touched: await memory.prepare(identities, n => marks.has(n)) };
   };
   try {
     await access.relock();
@@ -63,7 +63,7 @@ export async function updateMailbox(
       // A message that nobody has looked at yet is not what the cache had of it.
       return scanAgain(snapshot, marks, now).then(remember);
     });
-    const plan = planUpdate(index, n => marks.has(n));
+    const plan = planUpdate(index, marks);
     if (plan === undefined) return index;
     await carryOut(access, journals, plan, now);
     if (touched) await memory.commit();
@@ -179,7 +179,7 @@ async function currentIndex(snapshot: Snapshot, marks: Marks, now: FileStat): Pr
 async function scanAgain(snapshot: Snapshot, marks: Marks, now: FileStat): Promise<MailboxIndex> {
   const index = await snapshot.access.file.scan();
   if (index.size !== now.size) throw changed('its size is still changing');
-  const first = Math.min(...marks.keys());
+  const first = firstMarked(marks);
   if (index.messages < snapshot.index.messages || index.hidden !== snapshot.index.hidden) {
     throw changed('messages are missing');
   }

@@ -22,21 +22,32 @@ export interface UpdatePlan {
   readonly newSize: number;
 }
 
+/** Marked message-numbers: a Set of them, or a Map. */
+export type Marked = Pick<ReadonlySet<number>, 'has' | 'keys' | 'size'>;
+
+/** The lowest marked message-number; Infinity if there is none. */
+export function firstMarked(marked: Marked): number {
+  let first = Number.POSITIVE_INFINITY;
+  for (const n of marked.keys()) if (n < first) first = n;
+  return first;
+}
+
 /** @returns undefined when no message is marked, so that nothing may be written */
-export function planUpdate(index: MailboxIndex, marked: (n: number) => boolean): UpdatePlan | undefined {
-  let from = -1;
-  let newSize = 0;
+export function planUpdate(index: MailboxIndex, marked: Marked): UpdatePlan | undefined {
+  if (marked.size === 0) return undefined;
+  const first = firstMarked(marked);
+  const from = index.start(first);
+  let newSize = from;
   const kept: { start: number; end: number }[] = [];
-  for (let n = 1; n <= index.messages; n++) {
-    const { start, end } = index.extent(n);
-    if (marked(n)) {
-      if (from < 0) from = newSize = start;
-    } else if (from >= 0) {
-      const last = kept.at(-1);
-      if (last?.end === start) last.end = end;
-      else kept.push({ start, end });
-      newSize += end - start;
-    }
+  // Everything from the first one on is the commonest UPDATE, and need not be gone through.
+  const goes = marked.size === index.messages - first + 1;
+  for (let n = first + 1; !goes && n <= index.messages; n++) {
+    if (marked.has(n)) continue;
+    const [start, end] = [index.start(n), index.start(n + 1)];
+    const last = kept.at(-1);
+    if (last?.end === start) last.end = end;
+    else kept.push({ start, end });
+    newSize += end - start;
   }
-  return from < 0 ? undefined : { from, kept, newSize };
+  return { from, kept, newSize };
 }

@@ -2,6 +2,7 @@
  * An index put together from rows of others: what an append leaves of one, and what an UPDATE leaves of one.
  * The results are what a scan of the whole file would have found, provided that the rows are true.
  */
+import { firstMarked, type Marked } from './compaction.js';
 import { MailboxIndex, OFFSETS, octetsOf, SMALL } from './mailbox-index.js';
 
 /** The columns of rows, as `MailboxIndex` has them. */
@@ -37,31 +38,24 @@ function copyOf(index: MailboxIndex, row: number, rows: number): Columns {
   return { offsets, small };
 }
 
-/** The index of the file once the marked messages are cut out of it. */
-export function withoutMarked(index: MailboxIndex, isMarked: (n: number) => boolean): MailboxIndex {
-  const rows = index.small.length / SMALL;
-  const offsets = new Float64Array(index.offsets.length);
-  const small = new Uint32Array(index.small.length);
-  let kept = 0;
-  let gone = 0;
-  for (let row = 0; row < rows; row++) {
-    const n = row + 1 - index.hidden;
-    if (n > 0 && isMarked(n)) {
-      const { start, end } = index.extent(n);
-      gone += end - start;
-      continue;
-    }
+/** The index of the file once the marked messages are cut out of it. @param marked not empty */
+export function withoutMarked(index: MailboxIndex, marked: Marked): MailboxIndex {
+  const first = firstMarked(marked);
+  const rows = index.small.length / SMALL - marked.size;
+  let kept = first - 1 + index.hidden;
+  const { offsets, small } = copyOf(index, kept, rows);
+  let size = index.start(first);
+  for (let n = first + 1; kept < rows; n++) {
+    if (marked.has(n)) continue;
+    const row = n - 1 + index.hidden;
+    const start = index.start(n);
     offsets.set(index.offsets.subarray(row * OFFSETS, (row + 1) * OFFSETS), kept * OFFSETS);
-    shift(offsets, kept * OFFSETS, -gone);
+    shift(offsets, kept * OFFSETS, size - start);
     small.set(index.small.subarray(row * SMALL, (row + 1) * SMALL), kept * SMALL);
+    size += index.start(n + 1) - start;
     kept++;
   }
-  return new MailboxIndex(
-    offsets.slice(0, kept * OFFSETS),
-    small.slice(0, kept * SMALL),
-    index.size - gone,
-    index.hidden,
-  );
+  return new MailboxIndex(offsets, small, size, index.hidden);
 }
 
 /** The first three columns are offsets in the file. */

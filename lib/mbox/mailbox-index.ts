@@ -118,6 +118,16 @@ export class MailboxIndex {
     return this.offsets[this.#row(n) * OFFSETS + 3]!;
   }
 
+  /** The part of that after the header. */
+  bodyOctets(n: number): number {
+    return this.offsets[this.#row(n) * OFFSETS + 4]!;
+  }
+
+  /** Where message `n` starts; for the number after the last one, the size of the file. */
+  start(n: number): number {
+    return n === this.messages + 1 ? this.size : this.offsets[this.#row(n) * OFFSETS]!;
+  }
+
   /** Where message `n` is. Throws RangeError for a number that is none. */
   extent(n: number): Extent {
     const row = this.#row(n);

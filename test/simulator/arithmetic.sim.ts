@@ -20,7 +20,8 @@ function oracle(messages: readonly Buffer[], marks: Uint8Array): Buffer {
 
 /** Carries a plan out in a copy of the file, downwards, in place. */
 function carriedOut(index: MailboxIndex, file: Buffer, marks: Uint8Array): Buffer {
-  const plan = planUpdate(index, n => marks[n - 1] === 1);
+  const marked = new Set([...marks.keys()].filter(i => marks[i] === 1).map(i => i + 1));
+  const plan = planUpdate(index, marked);
   if (plan === undefined) return file;
   const copy = Buffer.from(file);
   let at = plan.from;
