@@ -40,7 +40,8 @@ export async function attemptLogin(
       await connection.pause(attempt.wait);
       began = performance.now();
     }
-    const verdict = await (attempt.verdict ?? check(services, credentials, peer));
+    const { found } = attempt;
+    const verdict = found ? found.verdict() : await check(services, credentials, peer);
     checked = true;
     if ('refused' in verdict) {
       // Before the wait, so that what reads the log (fail2ban) is not slower than the client; and also when the
@@ -55,7 +56,9 @@ export async function attemptLogin(
     attempt.succeeded();
     const { account } = verdict;
     if ('confirm' in credentials) await confirm(credentials, verdict);
-    return await open(services, peer, connection, account);
+    const entered = found ? found.enter() : services.users.enter(account.user);
+    const leave = entered instanceof Promise ? await entered : entered;
+    return await open(services, peer, connection, account, leave);
   } catch (error) {
     if (error instanceof Unavailable) {
       // Nothing was checked, nothing was waited for: it may come as often as anybody likes.
@@ -72,15 +75,17 @@ export async function attemptLogin(
   }
 }
 
-/** Failures do not count here, so nobody fills a user's places from outside. */
+/**
+ * Failures do not count here, so nobody fills a user's places from outside.
+ * @param leave counts the user's connection out; undefined when there are too many already
+ */
 async function open(
   services: SessionServices,
   peer: Peer,
   connection: Pick<Connection, 'silentFor' | 'cut'>,
   account: Account,
+  leave: (() => void) | undefined,
 ): Promise<LoggedIn> {
-  const entered = services.users.enter(account.user);
-  const leave = entered instanceof Promise ? await entered : entered;
   if (leave === undefined) {
     throw new Unavailable('SYS/TEMP', 'too many connections of this user, try again later', { fatal: true });
   }

@@ -22,12 +22,20 @@ export interface ThrottleSettings {
 /** An attempt that may go on after `wait` milliseconds. One of its ends must be called. */
 export interface Attempt {
   readonly wait: number;
-  /** What was found of the password already, where whoever counts also checks, and there is nothing to wait for. */
-  readonly verdict?: Promise<ProofVerdict> | undefined;
+  /** Where whoever counts has checked the password, too, since there was nothing to wait for. */
+  readonly found?: Found | undefined;
   failed(): void;
   succeeded(): void;
   /** It told nothing: the client left before anything was checked, or a backend is down. */
   abandoned(): void;
+}
+
+/** What became of a password, for whoever it lets in. */
+export interface Found {
+  /** @throws Unavailable when it could not be checked */
+  verdict(): ProofVerdict;
+  /** Counts in a connection of the user of the verdict, once. @returns as `KeyedPlaces.enter` */
+  enter(): (() => void) | undefined;
 }
 
 /** By USER and PASS, or a mechanism that sends the password. */

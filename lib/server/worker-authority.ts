@@ -113,7 +113,10 @@ export class WorkerAuthority {
     }
   }
 
-  /** Begins an attempt; a password that comes with it is checked at once if the attempt need not wait. */
+  /**
+   * Begins an attempt. A password that comes with it is checked at once if the attempt need not wait: then that is its
+   * end, and whoever is let in is counted in.
+   */
   #begin(head: Head, octets: Buffer): Answer | Promise<Answer> {
     const [user, password] = split(octets, countOf(head, 'length'));
     const begun = this.shared.throttle.begin(textOf(head, 'address'), user);
@@ -121,11 +124,25 @@ export class WorkerAuthority {
     const { wait } = begun;
     const attempt = this.#attempts.keep(begun);
     if (wait > 0 || head.port === undefined) return { head: { attempt, wait } };
-    const checked = this.shared.authenticator.checkPassword(user, password, peerOf(head));
-    return checked.then(
-      verdict => ({ head: { attempt, wait, verdict } }),
-      (error: unknown) => ({ head: { attempt, wait, trouble: writeError(error) } }),
-    );
+    return this.#checkAtOnce(attempt, user, password, peerOf(head));
+  }
+
+  async #checkAtOnce(attempt: number, user: Buffer, password: Buffer, peer: Peer): Promise<Answer> {
+    try {
+      const verdict = await this.shared.authenticator.checkPassword(user, password, peer);
+      if ('refused' in verdict) {
+        this.#attempts.remove(attempt)?.failed();
+        return { head: verdict };
+      }
+      const begun = this.#attempts.remove(attempt);
+      begun?.succeeded();
+      // Without an attempt the worker is gone, and gives nothing back any more.
+      const leave = begun && this.shared.users.enter(verdict.account.user);
+      return { head: { ...verdict, ...(leave && { place: this.#users.keep(leave) }) } };
+    } catch (error) {
+      this.#attempts.remove(attempt)?.abandoned();
+      return { head: { trouble: writeError(error) } };
+    }
   }
 
   async #checkPassword(head: Head, octets: Buffer): Promise<Answer> {
@@ -178,6 +195,13 @@ class Held<T> {
   at(head: Head, key: string): T {
     const item = this.#held.get(countOf(head, key));
     if (item === undefined) throw new BadMessage(`no such ${key}`);
+    return item;
+  }
+
+  /** Undefined when it is held no more. */
+  remove(number: number): T | undefined {
+    const item = this.#held.get(number);
+    this.#held.delete(number);
     return item;
   }
 

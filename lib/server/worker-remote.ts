@@ -15,7 +15,7 @@ import type {
   Verdict,
 } from '../pop3/ports.js';
 import type { Admission, KeyedPlaces, Place } from './limits.js';
-import type { Attempt, Attempts, PasswordLogin } from './throttle.js';
+import type { Attempt, Attempts, Found, PasswordLogin } from './throttle.js';
 import { type Channel, readError } from './worker-channel.js';
 import { countOf, type Head } from './worker-frames.js';
 
@@ -81,8 +81,7 @@ export class RemoteUsers implements KeyedPlaces {
 
   /** @throws Unavailable */
   async enter(user: string): Promise<(() => void) | undefined> {
-    const { place } = (await this.channel.call('user', { user })).head;
-    return place === undefined ? undefined : () => this.channel.tell('leave-user', { place });
+    return leaveUser(this.channel, (await this.channel.call('user', { user })).head);
   }
 }
 
@@ -98,20 +97,58 @@ export class RemoteThrottle implements Attempts {
       octets,
     );
     octets.fill(0);
-    const { attempt } = head;
-    if (attempt === undefined) return undefined;
+    if (head.attempt !== undefined) return this.#waiting(head);
+    const isOver = [head.account, head.refused, head.trouble].some(what => what !== undefined);
+    return isOver ? new CheckedAttempt(this.channel, head) : undefined;
+  }
+
+  /** One that is still to be checked. */
+  #waiting({ attempt, wait }: Head): Attempt {
     let over = false;
     const end = (how: 'failed' | 'succeeded' | 'abandoned') => () => {
       if (!over) this.channel.tell(how, { attempt });
       over = true;
     };
     return {
-      wait: countOf({ wait: Math.ceil(Number(head.wait)) }, 'wait'),
-      verdict: verdictIn(head),
+      wait: countOf({ wait: Math.ceil(Number(wait)) }, 'wait'),
       failed: end('failed'),
       succeeded: end('succeeded'),
       abandoned: end('abandoned'),
     };
+  }
+}
+
+/** One that the supervisor has ended by checking the password, and has counted its user in. */
+class CheckedAttempt implements Attempt, Found {
+  readonly wait = 0;
+  readonly found = this;
+  #leave: (() => void) | undefined;
+
+  constructor(
+    channel: Channel,
+    private readonly head: Head,
+  ) {
+    this.#leave = leaveUser(channel, head);
+  }
+
+  verdict(): ProofVerdict {
+    if (this.head.trouble !== undefined) throw readError(this.head.trouble as Head);
+    return verdictOf(this.head);
+  }
+
+  enter(): (() => void) | undefined {
+    const leave = this.#leave;
+    this.#leave = undefined;
+    return leave;
+  }
+
+  failed(): void {}
+
+  succeeded(): void {}
+
+  /** The client has left meanwhile, if nobody has entered. */
+  abandoned(): void {
+    this.enter()?.();
   }
 }
 
@@ -174,10 +211,9 @@ export class RemoteAuthenticator implements Authenticator {
   }
 }
 
-/** What the supervisor has found already, if anything. */
-function verdictIn({ verdict, trouble }: Head): Promise<Verdict> | undefined {
-  if (verdict !== undefined) return Promise.resolve(verdictOf(verdict as Head));
-  return trouble === undefined ? undefined : Promise.reject(readError(trouble as Head));
+/** For a user's place in the answer, if there is one. */
+function leaveUser(channel: Channel, { place }: Head): (() => void) | undefined {
+  return place === undefined ? undefined : () => channel.tell('leave-user', { place });
 }
 
 function verdictOf({ account, refused }: Head): Verdict {

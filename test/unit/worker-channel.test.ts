@@ -57,6 +57,7 @@ interface World {
   readonly worker: Channel;
   readonly authority: WorkerAuthority;
   readonly admission: ConnectionLimits;
+  readonly users: KeyedLimit;
   readonly closed: string[];
   readonly heard: string[];
   /** What the authenticator was asked. */
@@ -67,9 +68,10 @@ function world(authenticator: Partial<Authenticator> = {}): World {
   const [ours, theirs] = duplexPair();
   const [closed, heard, asked]: string[][] = [[], [], []];
   const admission = new ConnectionLimits(2, 2);
+  const users = new KeyedLimit(1);
   const shared = {
     admission,
-    users: new KeyedLimit(1),
+    users,
     throttle: new Throttle({ most: 1000, mostWaiting: 1 }),
     authenticator: {
       checkPassword: async (user, password, peer) => {
@@ -90,7 +92,7 @@ function world(authenticator: Partial<Authenticator> = {}): World {
     closed: () => {},
   };
   const worker = new Channel(ours, handlers, 64 * 1024);
-  return { worker, authority, admission, closed: closed!, heard: heard!, asked: asked! };
+  return { worker, authority, admission, users, closed: closed!, heard: heard!, asked: asked! };
 }
 
 test('connections: counted in and out, and all given back with the worker', async () => {
@@ -137,17 +139,89 @@ test('a password that comes with an attempt is checked at once, but not before a
   const { worker, asked } = world();
   const throttle = new RemoteThrottle(worker);
   const login = { password: octets('pass'), peer: PEER };
-  for (let i = 0; i < 3; i++) {
-    const attempt = await throttle.begin(PEER.address, octets('bob'), login);
-    expect(await attempt?.verdict).toEqual({ account: { user: 'alice', uid: 1000 } });
-    attempt!.failed();
-  }
-  const waits = await throttle.begin(PEER.address, octets('bob'), login);
-  expect([waits?.wait, waits?.verdict]).toEqual([1000, undefined]);
-  expect(asked).toEqual(Array(3).fill('bob pass 192.0.2.1 1234 undefined'));
+  const attempt = await throttle.begin(PEER.address, octets('bob'), login);
+  expect(attempt?.found?.verdict()).toEqual({ account: { user: 'alice', uid: 1000 } });
+  attempt!.abandoned();
+  expect(asked).toEqual(['bob pass 192.0.2.1 1234 undefined']);
   const down = world({ checkPassword: async () => Promise.reject(new Unavailable('SYS/TEMP', 'down')) });
   const failed = await new RemoteThrottle(down.worker).begin(PEER.address, octets('bob'), login);
-  await expect(failed?.verdict).rejects.toMatchObject({ code: 'SYS/TEMP', message: 'down' });
+  expect(() => failed?.found?.verdict()).toThrow(
+    expect.objectContaining({ code: 'SYS/TEMP', message: 'down' }),
+  );
+});
+
+test('whoever checks a password ends the attempt, whatever the worker says of it', async () => {
+  let right = false;
+  let checks = 0;
+  const { worker, closed } = world({
+    checkPassword: async () => {
+      checks++;
+      return right ? { account: { user: 'bob' } } : { refused: 'wrong password' };
+    },
+  });
+  const throttle = new RemoteThrottle(worker);
+  const begin = () => throttle.begin(PEER.address, octets('bob'), { password: octets('p'), peer: PEER });
+  for (let i = 0; i < 3; i++) {
+    const attempt = await begin();
+    expect(attempt?.found?.verdict()).toEqual({ refused: 'wrong password' });
+    attempt!.succeeded();
+    attempt!.abandoned();
+  }
+  const waits = await begin();
+  expect([waits?.wait, waits?.found, checks]).toEqual([1000, undefined, 3]);
+  waits!.abandoned();
+  right = true;
+  // Without a password to check it is for the worker to say.
+  (await throttle.begin(PEER.address, octets('bob')))!.succeeded();
+  const known = await begin();
+  expect(known?.found?.verdict()).toEqual({ account: { user: 'bob' } });
+  known!.failed();
+  expect([(await begin())?.wait, closed]).toEqual([0, []]);
+});
+
+test('the user of a right password is counted in with the answer, and out again by a client that has left', async () => {
+  const { worker, authority } = world();
+  const throttle = new RemoteThrottle(worker);
+  const users = new RemoteUsers(worker);
+  const begin = () => throttle.begin(PEER.address, octets('bob'), { password: octets('p'), peer: PEER });
+  const gone = await begin();
+  gone!.abandoned();
+  const first = await begin();
+  const leave = first!.found!.enter();
+  expect(leave).toBeTypeOf('function');
+  first!.abandoned(); // It has entered: this says nothing.
+  expect((await begin())!.found!.enter()).toBeUndefined();
+  expect(await users.enter('alice')).toBeUndefined();
+  leave!();
+  const last = await begin();
+  expect(last!.found!.enter()).toBeTypeOf('function');
+  authority.release();
+  expect(await users.enter('alice')).toBeTypeOf('function');
+});
+
+test('a worker that is gone before its password was checked holds nothing afterwards', async () => {
+  let checked = (_: { account: { user: string } }) => {};
+  let asked = () => {};
+  const isAsked = new Promise<void>(resolve => {
+    asked = resolve;
+  });
+  const { worker, authority, users } = world({
+    checkPassword: () => {
+      asked();
+      return new Promise(resolve => {
+        checked = resolve;
+      });
+    },
+  });
+  const login = { password: octets('p'), peer: PEER };
+  const begun = new RemoteThrottle(worker).begin(PEER.address, octets('alice'), login);
+  await isAsked;
+  authority.channel.close('killed');
+  authority.release();
+  checked({ account: { user: 'alice' } });
+  await expect(begun).rejects.toMatchObject({ code: 'SYS/TEMP' });
+  await new Promise(resolve => setImmediate(resolve));
+  expect(users.enter('alice')).toBeTypeOf('function');
 });
 
 test('passwords: any octets arrive, verdicts and errors come back, and nothing of them stays', async () => {
