@@ -149,7 +149,8 @@ class Worker {
   #stop(grace: number): Promise<void> {
     this.#stopped ??= (async () => {
       await this.#server?.close(grace);
-      this.#channel.close('the end');
+      // Not left to the supervisor, which kills who closes the pipe: some files go with the process, by itself.
+      process.exit();
     })();
     return this.#stopped;
   }

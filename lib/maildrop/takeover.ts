@@ -2,7 +2,8 @@
  * Takeover: a client that vanished without a word must not keep its user out. A new session of the same
  * user, who has proved who he is, asks the session that has the maildrop; that one gives way if its client
  * has been silent for long enough, and never in the UPDATE state. One Unix socket for all sessions of a
- * process, named in the record of each session lock; there while there are sessions.
+ * process, named in the record of each session lock; there while there are sessions, and on a busy server for a moment
+ * after the last, since the next is about to come.
  *
  * Invariants: whoever gave way never runs UPDATE; a process that does not answer keeps what it has; only
  * the session lock says who has a maildrop, an answer is but a hint to try it again. Who may connect is
@@ -18,6 +19,9 @@ import type { Account, Holder, Peer } from '../pop3/ports.js';
 
 /** How long an answer is waited for, milliseconds. */
 const ANSWER_WITHIN = 2000;
+
+/** A socket that is wanted again so soon after it was removed stays for as long after its last session, milliseconds. */
+const STAYS = 1000;
 
 /** sun_path of unix(7) holds 108 octets on Linux, 104 on others, one of them NUL. */
 const MAX_PATH = 103;
@@ -55,8 +59,19 @@ class Held {
   constructor(readonly claim: Claim) {}
 }
 
+/** Those that have a socket: it goes with the process. */
+const listening = new Set<Takeover>();
+process.on('exit', () => {
+  for (const takeover of listening) takeover.close();
+});
+
 export class Takeover {
   readonly #held = new Map<string, Held>();
+  /** When we removed our last socket. */
+  #removed = Number.NEGATIVE_INFINITY;
+  /** Whether it was wanted again soon. */
+  #busy = false;
+  #closing: NodeJS.Timeout | undefined;
   #server: { readonly listener: Server; readonly name: string } | undefined;
   #socket: Promise<string | undefined> | undefined;
 
@@ -84,7 +99,10 @@ export class Takeover {
     if (this.after > 0) {
       this.#held.set(name, held);
       // Of a busy server it is there for ever: it may have been removed (by a human, by tmpfiles.d(5)).
-      if (this.#server !== undefined && !existsSync(join(this.dir, this.#server.name))) this.#close();
+      if (this.#server !== undefined && !existsSync(join(this.dir, this.#server.name))) {
+        this.close();
+        this.#removed = Number.NEGATIVE_INFINITY;
+      }
       this.#socket ??= this.#listen();
     }
     return {
@@ -95,7 +113,7 @@ export class Takeover {
       },
       release: () => {
         this.#held.delete(name);
-        if (this.#held.size === 0) this.#close();
+        if (this.#held.size === 0) this.#leave();
         return held.released;
       },
     };
@@ -150,12 +168,29 @@ export class Takeover {
     server.on('error', error => this.log.write('error', '-', 'takeover-failed', { reason: String(error) }));
     server.unref();
     this.#server = { listener: server, name };
-    if (this.#held.size === 0) this.#close();
+    listening.add(this);
+    this.#busy = performance.now() - this.#removed < STAYS;
+    if (this.#held.size === 0) this.#leave();
     return name;
   }
 
-  #close(): void {
+  /** No session is left. */
+  #leave(): void {
+    if (this.#busy) {
+      this.#closing ??= setTimeout(() => {
+        this.#closing = undefined;
+        if (this.#held.size === 0) this.close();
+      }, STAYS).unref();
+    } else this.close();
+  }
+
+  /** Removes the socket; the next session makes another. */
+  close(): void {
+    clearTimeout(this.#closing);
+    this.#closing = undefined;
     if (this.#server === undefined) return;
+    listening.delete(this);
+    this.#removed = performance.now();
     this.#server.listener.close();
     this.#unlink(this.#server.name);
     this.#server = undefined;

@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import { message, messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
 import { passwordOf } from '../support/real-server.js';
-import { servePlaces } from '../support/serving.js';
+import { servePlaces, serving } from '../support/serving.js';
 import { filesOf, shownBy, tlsConnect } from '../support/tls/certificates.js';
 import { one, pair, type Worker, withStopped, workersOf } from '../support/workers.js';
 
@@ -165,6 +165,24 @@ test('SIGTERM: idle sessions of all workers end, a reply and an UPDATE finish; t
   expect(readdirSync(places.spool).sort()).toEqual(['alice', 'bob']);
   expect(server.stderr()).not.toMatch(/ (?:worker-lost|supervisor-lost|error) /);
 });
+
+test.each(['1', '2'])(
+  'nothing is left in the directory of session locks to be asked: %s workers',
+  async count => {
+    const places = servePlaces({ alice: '' });
+    const { server, port } = await serving(places, ['--workers', count]);
+    // So many in so short a time that its sockets are kept for those that come next.
+    for (let i = 0; i < 6; i++) {
+      const client = await Pop3Client.loggedIn(port, 'alice', passwordOf('alice'));
+      await client.ok('QUIT');
+      await client.rest();
+    }
+    server.child.kill('SIGTERM');
+    expect(await server.exited).toBe(0);
+    expect(readdirSync(join(places.state, 'run')).filter(name => name.endsWith('.socket'))).toEqual([]);
+    expect(server.stderr()).not.toMatch(/ (?:worker-lost|error) /);
+  },
+);
 
 test('without a supervisor nobody is served: the workers end', async () => {
   const places = servePlaces({ alice: messages(2).join('') });

@@ -8,7 +8,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Disconnected } from '../../lib/errors.js';
-import { formatLine, type Log } from '../../lib/log.js';
+import { formatLine, type Log, silentLog } from '../../lib/log.js';
 import { nodeIo } from '../../lib/maildrop/io.js';
 import { Takeover } from '../../lib/maildrop/takeover.js';
 import type { Maildrop } from '../../lib/pop3/ports.js';
@@ -252,6 +252,36 @@ describe('the socket', () => {
       await next.maildrop?.release();
       expect(sockets(spool.runtimeDir)).toEqual(left);
     }
+  });
+
+  test('of a busy process stays for a moment after its last session, and is asked by the next', async () => {
+    const dir = scratchDir();
+    const [busy, other] = [new Takeover(dir, 1000, silentLog), new Takeover(dir, 1000, silentLog)];
+    const claim = { account: { user: 'alice' }, peer: OLD, holder: BUSY };
+    const session = async () => {
+      const hold = busy.hold('0123', claim);
+      const name = await hold.socket;
+      hold.release()();
+      return name;
+    };
+    const first = await session();
+    expect(sockets(dir)).toEqual([]);
+    const second = await session();
+    expect([second === first, sockets(dir)]).toEqual([false, [second]]);
+    // Nobody has it any more.
+    expect(await other.ask(second!, '0123', NEW)).toBe(true);
+    expect(await session()).toBe(second);
+    const last = busy.hold('0123', {
+      ...claim,
+      holder: { silence: () => 1000, cut: () => last.release()() },
+    });
+    expect(await other.ask((await last.socket)!, '0123', NEW)).toBe(true);
+    expect(await last.socket).toBe(second);
+    await expect.poll(() => sockets(dir), { timeout: 10_000 }).toEqual([]);
+    const fresh = busy.hold('0123', claim);
+    expect(sockets(dir)).toEqual([await fresh.socket]);
+    busy.close();
+    expect(sockets(dir)).toEqual([]);
   });
 
   test('that cannot be made: sessions without takeover', async () => {
