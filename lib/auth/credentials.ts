@@ -53,9 +53,11 @@ export class Credentials {
       await this.#spendTheSame(password);
       return { refused: refused ?? 'unknown user' };
     }
+    const { account, secret } = entry;
+    if (this.#verified?.has(account.user, secret, password)) return { account };
     switch (await this.#compare(entry, password)) {
       case 'right':
-        return { account: entry.account };
+        return { account };
       case 'wrong':
         return { refused: 'wrong password' };
       case 'unusable':
@@ -64,7 +66,6 @@ export class Credentials {
   }
 
   async #compare({ account: { user }, secret }: UserEntry, password: Uint8Array): Promise<Comparison> {
-    if (this.#verified?.has(user, secret, password)) return 'right';
     const result = await comparePassword(this.#host, password, secret);
     if (result === 'right') this.#verified?.remember(user, secret, password);
     return result;

@@ -6,6 +6,7 @@
  */
 import * as fs from 'node:fs';
 import type { Host } from '../host/host.js';
+import { type FileStat, lookNow } from './io.js';
 import { failureOf, temporaryName } from './lock-file.js';
 import type { UpdateId } from './lock-line.js';
 import { OwnDotlock } from './own-dotlock.js';
@@ -24,13 +25,13 @@ export interface Breaking {
 /** Removes the lock that was judged to be stale. @throws EBUSY when it stays */
 export function breakDotlock(breaking: Breaking, judged: LockSighting): Promise<void> {
   return underKernelLock(breaking, judged, () => {
-    const { path, mailboxPath, privileged } = breaking;
+    const { path, mailboxPath, host, privileged } = breaking;
     privileged(() => {
       const aside = temporaryName(mailboxPath);
       const failure = failureOf(() => fs.renameSync(path, aside));
       // A sticky spool: only its owner may remove it.
       if (failure !== undefined) throw busy('the stale lock cannot be removed', failure);
-      const same = isJudged(fs.lstatSync(aside, { bigint: true }), judged);
+      const same = isJudged(lookNow(host, aside), judged);
       // Another's is put back, unless there is a newer one by now: then its owner has lost it anyway.
       const notBack = same ? undefined : failureOf(() => fs.linkSync(aside, path));
       fs.unlinkSync(aside);
@@ -46,15 +47,15 @@ export function breakDotlock(breaking: Breaking, judged: LockSighting): Promise<
  */
 export function takeOverDotlock(breaking: Breaking, judged: LockSighting): Promise<OwnDotlock> {
   return underKernelLock(breaking, judged, () => {
-    const { path, mailboxPath } = breaking;
+    const { path, mailboxPath, host } = breaking;
     let fd: number | undefined;
     const failure = failureOf(() => {
       const flags = fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
       fd = fs.openSync(path, flags);
     });
     if (fd === undefined) throw busy('the lock of an interrupted update cannot be taken over', failure);
-    const stat = fs.fstatSync(fd, { bigint: true });
-    if (isJudged(stat, judged)) return OwnDotlock.takeOver(path, mailboxPath, fd, stat, judged.updates);
+    const stat = lookNow(host, fd);
+    if (isJudged(stat, judged)) return OwnDotlock.takeOver(path, mailboxPath, fd, stat, judged.updates, host);
     fs.closeSync(fd);
     throw busy('the lock changed as it was taken over');
   });
@@ -82,7 +83,7 @@ async function underKernelLock<T>(
   }
 }
 
-function isJudged(stat: fs.BigIntStats, judged: LockSighting): boolean {
+function isJudged(stat: FileStat, judged: LockSighting): boolean {
   return stat.dev === judged.dev && stat.ino === judged.ino && stat.mtimeNs === judged.mtimeNs;
 }
 

@@ -158,7 +158,7 @@ export class Dotlock {
   #create(): void {
     this.#own =
       this.#takenOver ??
-      OwnDotlock.make(this.path, this.options.mailboxPath, at => {
+      OwnDotlock.make(this.path, this.options.mailboxPath, this.options.host, at => {
         this.#skew = Date.now() - at;
       });
     this.#takenOver = undefined;

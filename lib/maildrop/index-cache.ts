@@ -116,7 +116,9 @@ export class IndexCache {
 
   #recallSmall(path: string, stat: FileStat): Recalled | undefined {
     const known = this.place.small.recall(path, stat);
-    return known && { ...known, believed: known.index.messages, exact: true, scanned: 0 };
+    if (known === undefined) return undefined;
+    const { index, identities } = known;
+    return { index, identities, believed: index.messages, exact: true, scanned: 0 };
   }
 
   /** Remembers the index of a file that is too small to be kept, for sessions of this process. */

@@ -100,11 +100,23 @@ const SHORT = 16 * 1024;
 /** As open(2) has it, on Linux: a descriptor that only stands for the name. */
 const O_PATH = 0o10000000;
 
+/**
+ * fstat(2), or lstat(2) for a path, at once.
+ * @throws the error of the system call
+ */
+export function lookNow(
+  { statOpen, statNamed }: Pick<Host, 'statOpen' | 'statNamed'>,
+  what: number | string,
+): FileStat {
+  if (typeof what === 'number') return statOpen(what) ?? toFileStat(fs.fstatSync(what, BIGINT));
+  return statNamed(what) ?? toFileStat(fs.lstatSync(what, BIGINT));
+}
+
 type Asked = Pick<Host, 'readCached' | 'openCached' | 'statOpen' | 'statNamed'>;
 
 /** The host's file system, asked at once for what it has in memory: names, and short reads. */
-export function hostIo({ readCached, openCached, statOpen, statNamed }: Asked): SpoolIo {
-  const fstat = (fd: number) => statOpen(fd) ?? toFileStat(fs.fstatSync(fd, BIGINT));
+export function hostIo(host: Asked): SpoolIo {
+  const { readCached, openCached } = host;
   return {
     ...nodeIo,
     readCached,
@@ -116,13 +128,13 @@ export function hostIo({ readCached, openCached, statOpen, statNamed }: Asked): 
       const isNew = (flags & fs.constants.O_CREAT) !== 0;
       return (isNew ? undefined : openCached(path, flags)) ?? (await nodeIo.open(path, flags, mode));
     },
-    fstat: async fd => fstat(fd),
+    fstat: async fd => lookNow(host, fd),
     lstat: async (path, seen = false) => {
-      if (seen) return statNamed(path) ?? toFileStat(fs.lstatSync(path, BIGINT));
+      if (seen) return lookNow(host, path);
       const fd = openCached(path, O_PATH | fs.constants.O_NOFOLLOW);
       if (fd === undefined) return toFileStat(await lstat(path, BIGINT));
       try {
-        return fstat(fd);
+        return lookNow(host, fd);
       } finally {
         fs.closeSync(fd);
       }

@@ -8,7 +8,7 @@
  */
 import * as fs from 'node:fs';
 import { hostname } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isNoRoom } from './io.js';
 import { ownerLine } from './lock-line.js';
@@ -24,9 +24,12 @@ export interface LockFile {
 /** Names of temporary files must not repeat within the process. */
 let serial = 0;
 
+/** Of this host, as names of files have it; a process keeps to one, whatever becomes of the host's. */
+const HOST = hostname().replace(/[^A-Za-z0-9.-]/g, '_');
+
 /** A name beside the lock of a mailbox that nobody else uses. */
 export function temporaryName(mailboxPath: string): string {
-  return join(dirname(mailboxPath), `${prefixOf(mailboxPath)}${process.pid}.${++serial}`);
+  return `${dirname(mailboxPath)}/${prefixOf(mailboxPath)}${process.pid}.${++serial}`;
 }
 
 /** The process of this host that has given such a name; undefined for any other name. */
@@ -39,7 +42,7 @@ export function makerOf(name: string, mailboxPath: string): number | undefined {
 }
 
 function prefixOf(mailboxPath: string): string {
-  return `.${basename(mailboxPath)}.lock.${hostname().replace(/[^A-Za-z0-9.-]/g, '_')}.`;
+  return `.${basename(mailboxPath)}.lock.${HOST}.`;
 }
 
 /** Makes a file for the lock of a mailbox. @throws the error of the system call */

@@ -9,7 +9,6 @@
  * 60 bits, and then only wait for each other. Never more than `FILES` descriptors, however many sessions.
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs';
-import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Host } from '../host/host.js';
 
@@ -26,7 +25,7 @@ export interface OctetPlace {
 export function octetPlace(dir: string, name: string): OctetPlace {
   const file = Number.parseInt(name.slice(0, 2), 16) % FILES;
   return {
-    path: join(dir, `locks.${file.toString(16).padStart(2, '0')}`),
+    path: `${dir}/locks.${file.toString(16).padStart(2, '0')}`,
     octet: BigInt(`0x${name.slice(2, 17)}`),
   };
 }

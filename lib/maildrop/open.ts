@@ -3,7 +3,6 @@
  * In this order: session lock, mailbox file, mailbox locks, recovery, index. Whatever fails, everything
  * taken before is given back, and nothing in the spool has changed but what recovery did.
  */
-import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { Pool } from '../mbox/kernel/memory.js';
 import { NotMbox } from '../mbox/scanner.js';
@@ -82,7 +81,8 @@ export class Spool {
    */
   async open(account: Account, peer: Peer, holder: Holder): Promise<Maildrop> {
     const { becomeOwner } = this.deps;
-    const mailboxPath = join(await this.#path.lately(), account.user);
+    const lately = this.#path.lately();
+    const mailboxPath = `${typeof lately === 'string' ? lately : await lately}/${account.user}`;
     const files = this.#filesOf(account);
     const look = () => this.#look(mailboxPath, files);
     let named = becomeOwner === undefined ? look() : undefined;
@@ -137,7 +137,7 @@ export class Spool {
   async recover(account: Account): Promise<RecoveryReport> {
     const files = this.#filesOf(account);
     try {
-      const release = this.#sessions.tryLock(join(await this.#path.now(), account.user));
+      const release = this.#sessions.tryLock(`${await this.#path.now()}/${account.user}`);
       if (release === undefined) return { did: 'in-use' };
       files.lock = { release };
       await this.deps.becomeOwner?.(account);
@@ -188,7 +188,7 @@ export class Spool {
     named?: Promise<FileStat>,
   ): Promise<MailboxAccess | undefined> {
     const { deps, settings } = this;
-    return MailboxAccess.open(join(settings.spool, account.user), {
+    return MailboxAccess.open(`${settings.spool}/${account.user}`, {
       io: deps.io,
       kernel: deps.kernel,
       owner: settings.ownerOf(account),

@@ -7,6 +7,8 @@
  */
 import * as fs from 'node:fs';
 import { errnoOf } from '../errors.js';
+import type { FileStat, Host } from '../host/host.js';
+import { lookNow } from './io.js';
 import {
   dropLockFile,
   failureOf,
@@ -23,8 +25,8 @@ import { ownerLine, replaceLine, type UpdateId, updateLine } from './lock-line.j
 /** Told when a lock file was made or not, by the clock of the file system: milliseconds, a time that nobody can set. */
 type OnMade = (at: number) => void;
 
-const BIGINT = { bigint: true } as const;
-const UNLESS_GONE = { bigint: true, throwIfNoEntry: false } as const;
+/** All that a lock needs of the host. */
+type Looks = Pick<Host, 'statNamed' | 'statOpen'>;
 
 /** As many as can be true at a time: while a journal is replaced, its own and that of the new one. */
 const NAMED = 2;
@@ -33,7 +35,9 @@ export class OwnDotlock {
   /** The UPDATEs it names: the mailbox file may be half done. The last first. */
   #updates: readonly UpdateId[] = [];
   /** What `touch` has set last. */
-  #touched: Pick<fs.BigIntStats, 'atime' | 'mtime'> | undefined;
+  #touched: { readonly atime: Date; readonly mtime: Date } | undefined;
+  /** What was seen as it was made, while nothing can have changed: in the same turn, and before `touch`. */
+  #placed: FileStat | undefined;
   /** How often what it says was replaced: while that is done, it has another time for a moment. */
   #replaced = 0;
   #isOpen = true;
@@ -48,7 +52,8 @@ export class OwnDotlock {
     private readonly path: string,
     private readonly mailboxPath: string,
     private readonly file: LockFile,
-    private readonly made: fs.BigIntStats,
+    private readonly made: FileStat,
+    private readonly host: Looks,
     /** Whether it was taken over. */
     private readonly isFound = false,
   ) {
@@ -60,13 +65,13 @@ export class OwnDotlock {
    * Makes the lock: EEXIST when there is one. In one go, since the group that may write the spool is ours
    * for a moment only (`asSpoolGroup`), and that on this thread: a few system calls of microseconds.
    */
-  static make(path: string, mailboxPath: string, onMade: OnMade): OwnDotlock {
+  static make(path: string, mailboxPath: string, host: Looks, onMade: OnMade): OwnDotlock {
     const spare = takeSpare(mailboxPath);
-    const own = spare && OwnDotlock.#makeFrom(spare, path, mailboxPath, onMade);
+    const own = spare && OwnDotlock.#makeFrom(spare, path, mailboxPath, host, onMade);
     if (own !== undefined) return own;
     const file = makeLockFile(mailboxPath);
     try {
-      return OwnDotlock.#place(file, path, mailboxPath, onMade);
+      return OwnDotlock.#place(file, path, mailboxPath, host, onMade);
     } catch (error) {
       dropLockFile(file);
       throw error;
@@ -82,10 +87,11 @@ export class OwnDotlock {
     path: string,
     mailboxPath: string,
     fd: number,
-    made: fs.BigIntStats,
+    made: FileStat,
     updates: readonly UpdateId[],
+    host: Looks,
   ): OwnDotlock {
-    const own = new OwnDotlock(path, mailboxPath, { path, fd, signed: false }, made, true);
+    const own = new OwnDotlock(path, mailboxPath, { path, fd, signed: false }, made, host, true);
     own.#updates = updates;
     return own;
   }
@@ -95,13 +101,14 @@ export class OwnDotlock {
     spare: LockFile,
     path: string,
     mailboxPath: string,
+    host: Looks,
     onMade: OnMade,
   ): OwnDotlock | undefined {
     try {
       // Before anybody can take it for a stale lock.
       const now = new Date();
       fs.futimesSync(spare.fd, now, now);
-      return OwnDotlock.#place(spare, path, mailboxPath, onMade);
+      return OwnDotlock.#place(spare, path, mailboxPath, host, onMade);
     } catch (error) {
       // Not where somebody has linked to it, which looks like a lock that was replaced.
       if (errnoOf(error) === 'EEXIST' && fs.fstatSync(spare.fd).nlink === 1) {
@@ -114,16 +121,18 @@ export class OwnDotlock {
   }
 
   /** Gives a file of ours the name of the lock instead of its own. If it throws, the file is the caller's again. */
-  static #place(file: LockFile, path: string, mailboxPath: string, onMade: OnMade): OwnDotlock {
+  static #place(file: LockFile, path: string, mailboxPath: string, host: Looks, onMade: OnMade): OwnDotlock {
     // The answer of link(2) can get lost on NFS; the link count cannot (open(2), O_EXCL).
     const failure = failureOf(() => fs.linkSync(file.path, path));
-    const own = new OwnDotlock(path, mailboxPath, file, fs.fstatSync(file.fd, BIGINT));
-    onMade(Number(own.made.ctimeMs));
+    const own = new OwnDotlock(path, mailboxPath, file, lookNow(host, file.fd), host);
+    onMade(Number(own.made.ctimeNs / 1_000_000n));
     try {
-      if (own.made.nlink !== 2n)
+      if (own.made.nlink !== 2)
         throw failure ?? taken('link(2) had no effect, or somebody else has linked to it');
       fs.unlinkSync(file.path);
-      if (!own.isNamed()) throw taken('the dotlock was replaced as it was made');
+      const placed = own.#named();
+      if (placed === undefined) throw taken('the dotlock was replaced as it was made');
+      own.#placed = placed;
       return own;
     } catch (error) {
       // Where even this fails, it is stale when we are gone.
@@ -137,11 +146,25 @@ export class OwnDotlock {
 
   /** Whether the lock file is still this one: another program may have taken ours for stale. */
   isNamed(): boolean {
-    const now = fs.lstatSync(this.path, UNLESS_GONE);
-    return now !== undefined && this.#is(now);
+    return this.#named() !== undefined;
   }
 
-  #is({ dev, ino }: fs.BigIntStats): boolean {
+  /** What the name leads to, if that is this one. */
+  #named(): FileStat | undefined {
+    const now = this.#lookAt(this.path);
+    return now !== undefined && this.#is(now) ? now : undefined;
+  }
+
+  #lookAt(path: string): FileStat | undefined {
+    try {
+      return lookNow(this.host, path);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  #is({ dev, ino }: Pick<FileStat, 'dev' | 'ino'>): boolean {
     return this.#isOpen && dev === this.made.dev && ino === this.made.ino;
   }
 
@@ -175,24 +198,28 @@ export class OwnDotlock {
 
   touch(atime: Date, mtime: Date, atOnce: boolean): void | Promise<void> {
     this.#touched = { atime, mtime };
+    this.#placed = undefined;
     if (!atOnce) return fs.promises.lutimes(this.path, atime, mtime);
     fs.lutimesSync(this.path, atime, mtime);
   }
 
   /** The time that `touch` has set; another one when the lock is not this one any more, or somebody else has set it. */
   look(atOnce: boolean): { mtime: Date } | Promise<{ mtime: Date }> {
-    return atOnce ? this.#seen(fs.lstatSync(this.path, BIGINT)) : this.#lookLater();
+    if (!atOnce) return this.#lookLater();
+    const placed = this.#placed ?? lookNow(this.host, this.path);
+    this.#placed = undefined;
+    return this.#seen(placed);
   }
 
   async #lookLater(): Promise<{ mtime: Date }> {
     for (;;) {
       const replaced = this.#replaced;
-      const stat = await fs.promises.lstat(this.path, BIGINT);
+      const stat = await fs.promises.lstat(this.path, { bigint: true });
       if (replaced === this.#replaced) return this.#seen(stat);
     }
   }
 
-  #seen(stat: fs.BigIntStats): { mtime: Date } {
+  #seen(stat: Pick<FileStat, 'dev' | 'ino' | 'mtimeNs'>): { mtime: Date } {
     return { mtime: this.#is(stat) ? asSet(stat.mtimeNs) : new Date(0) };
   }
 
@@ -203,7 +230,7 @@ export class OwnDotlock {
       if (!keep || !this.#keepFile()) fs.unlinkSync(this.path);
     } else if (this.isFound) {
       // What is tried again and again, and fails, must not keep others away for ever: it is as old as it was.
-      failureOf(() => fs.futimesSync(this.file.fd, this.made.atime, this.made.mtime));
+      failureOf(() => fs.futimesSync(this.file.fd, asSet(this.made.atimeNs), asSet(this.made.mtimeNs)));
     }
   }
 
@@ -212,7 +239,7 @@ export class OwnDotlock {
     if (!this.#isSigned) return false;
     const aside = temporaryName(this.mailboxPath);
     if (failureOf(() => fs.renameSync(this.path, aside)) !== undefined) return false;
-    const isOurs = this.#is(fs.lstatSync(aside, BIGINT));
+    const isOurs = this.#is(lookNow(this.host, aside));
     if (isOurs) {
       keepSpare({ path: aside, fd: this.file.fd, signed: true });
       this.#isOver();

@@ -143,7 +143,8 @@ export class HostSessionLocks implements SessionLocks {
       // Most sockets are those of processes that live; to ask each would be a connection for each login. One that
       // has given way may live on with its other sessions, or be about to end.
       if (last?.socket !== undefined && last.socket !== takeover.socketName) {
-        if (!free || !host.processExists(last.pid)) await takeover.removeIfDead(last.socket);
+        const lives = last.pid === process.pid || host.processExists(last.pid);
+        if (!free || !lives) await takeover.removeIfDead(last.socket);
       }
       return giveBack;
     } catch (error) {

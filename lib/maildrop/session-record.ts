@@ -8,12 +8,13 @@
  */
 import { hash } from 'node:crypto';
 import { constants, openSync, readSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import { isNoRoom } from './io.js';
 
 /** More than our own record ever takes, octets. */
 const MAX_RECORD = 512;
+/** Where records are read and written, each at once. */
+const place = Buffer.alloc(MAX_RECORD);
 /** Of each record, so that it covers the last one, octets: pid, time, address and socket have 126 at most. */
 const RECORD = 160;
 
@@ -34,7 +35,7 @@ export function sessionName(mailboxPath: string): string {
 }
 
 export function recordPath(dir: string, name: string): string {
-  return join(dir, `${name}.session`);
+  return `${dir}/${name}.session`;
 }
 
 /** Opens the file, which is made if there is none. @returns its descriptor */
@@ -44,10 +45,9 @@ export function openRecord(path: string): number {
 
 /** What the file says, whether or not somebody holds the lock. */
 export function readRecord(fd: number): SessionRecord | undefined {
-  const buffer = Buffer.allocUnsafe(MAX_RECORD);
   // One read: of a file so small it is never short, and its end is of no interest.
-  const count = uninterrupted(() => readSync(fd, buffer, 0, MAX_RECORD, 0));
-  const text = buffer.toString('latin1', 0, count);
+  const count = uninterrupted(() => readSync(fd, place, 0, MAX_RECORD, 0));
+  const text = place.toString('latin1', 0, count);
   const match = /^([0-9]+) ([0-9TZ:.-]+) ([!-~]+)(?: ([0-9a-f]{16}\.socket|-))?\n/.exec(text);
   const [, pid, since, address, socket] = match ?? [];
   // Its holder may be between locking and writing.
@@ -58,10 +58,10 @@ export function readRecord(fd: number): SessionRecord | undefined {
 /** Says that from now on the lock is ours. */
 export function writeRecord(fd: number, address: string, socket: string | undefined): void {
   const record = `${process.pid} ${new Date().toISOString()} ${address} ${socket ?? '-'}\n`;
-  const octets = Buffer.from(record.padEnd(RECORD, '\n'), 'latin1');
+  const length = place.write(record.padEnd(RECORD, '\n'), 'latin1');
   try {
-    for (let done = 0; done < octets.length; ) {
-      const count = uninterrupted(() => writeSync(fd, octets, done, octets.length - done, done));
+    for (let done = 0; done < length; ) {
+      const count = uninterrupted(() => writeSync(fd, place, done, length - done, done));
       if (count === 0) throw new Error('write(2) wrote nothing');
       done += count;
     }

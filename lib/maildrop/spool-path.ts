@@ -18,12 +18,16 @@ export class SpoolPath {
    * As it was found not long ago. Whoever finds no mailbox then asks `now` whether there is a spool.
    * @throws Unavailable SYS/TEMP
    */
-  async lately(): Promise<string> {
+  lately(): string | Promise<string> {
     const now = performance.now();
-    if (this.#resolved === undefined || this.#resolved.until <= now) {
-      this.#resolved = { path: await this.now(), until: now + RESOLVED_FOR };
-    }
-    return this.#resolved.path;
+    if (this.#resolved !== undefined && this.#resolved.until > now) return this.#resolved.path;
+    return this.#resolve(now);
+  }
+
+  async #resolve(now: number): Promise<string> {
+    const path = await this.now();
+    this.#resolved = { path, until: now + RESOLVED_FOR };
+    return path;
   }
 
   /** @throws Unavailable SYS/TEMP */

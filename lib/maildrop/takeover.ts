@@ -99,7 +99,7 @@ export class Takeover {
     if (this.after > 0) {
       this.#held.set(name, held);
       // Of a busy server it is there for ever: it may have been removed (by a human, by tmpfiles.d(5)).
-      if (this.#server !== undefined && !existsSync(join(this.dir, this.#server.name))) {
+      if (this.#server !== undefined && !existsSync(`${this.dir}/${this.#server.name}`)) {
         this.close();
         this.#removed = Number.NEGATIVE_INFINITY;
       }

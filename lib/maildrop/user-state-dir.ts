@@ -2,13 +2,12 @@
  * Where a user's journal is: `STATE/USER`. The names of our own files there are set apart, since a user may
  * have one of them: such a user's directory ends in `%`, which no user name does.
  */
-import { join } from 'node:path';
 
 const OURS: ReadonlySet<string> = new Set(['model', 'run', 'cache']);
 
 /** The directory of a user. */
 export function userStateDir(stateDir: string, user: string): string {
-  return join(stateDir, OURS.has(user) ? `${user}%` : user);
+  return `${stateDir}/${OURS.has(user) ? `${user}%` : user}`;
 }
 
 /** The user of a directory in STATE. */

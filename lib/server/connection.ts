@@ -18,6 +18,7 @@ import { type AskKernel, Silence } from './silence.js';
 const LINGER = 2000;
 
 const NOBODY = () => {};
+const DONE = Promise.resolve();
 
 /** What ended, or will end, a connection. */
 export type Reason =
@@ -171,19 +172,34 @@ export class Connection {
    * @param longest as for `LineReader.next`
    * @throws Disconnected
    */
-  async line(longest?: number): Promise<Line | undefined> {
-    let line = this.nextLine(longest);
+  line(longest?: number): MaybeLater<Line | undefined> {
+    const line = this.nextLine(longest);
     if (line !== undefined || this.endOfInput) return line;
+    this.mustBeOpen();
     this.watch();
-    try {
-      do {
-        await this.woken();
-        line = this.nextLine(longest);
-      } while (line === undefined && !this.endOfInput);
-      return line;
-    } finally {
-      this.unwatch();
-    }
+    return new Promise((resolve, reject) => {
+      // When the stream is done with what it is at: of octets that come in many pieces, the first are answered first.
+      const wake = () => {
+        this.wake = NOBODY;
+        void DONE.then(look);
+      };
+      const look = () => {
+        try {
+          const line = this.nextLine(longest);
+          if (line === undefined && !this.endOfInput) {
+            this.mustBeOpen();
+            this.wake = wake;
+            return;
+          }
+          this.unwatch();
+          resolve(line);
+        } catch (error) {
+          this.unwatch();
+          reject(error);
+        }
+      };
+      this.wake = wake;
+    });
   }
 
   /**
@@ -200,15 +216,17 @@ export class Connection {
     if (this.over !== undefined) release();
     this.mustBeOpen();
     let accepted = false;
+    let awaited = false;
     this.stream.write(octets, error => {
       release();
       if (error) this.end('closed');
       else accepted = true;
       this.silence.heard();
-      this.wake();
+      if (awaited) this.wake();
     });
     // The kernel usually takes all of it at once; the stream says so at the next tick, but knows it now.
-    if (this.stream.writableLength > 0) return this.until(() => accepted);
+    awaited = this.stream.writableLength > 0;
+    if (awaited) return this.until(() => accepted);
     release();
   }
 
@@ -252,19 +270,22 @@ export class Connection {
    */
   async close(linger: boolean): Promise<void> {
     clearTimeout(this.lookout);
-    const idle = setTimeout(() => this.stream.destroy(), this.patience.idleTimeout);
-    let limit: NodeJS.Timeout | undefined;
-    if (!this.stream.destroyed) {
-      await new Promise<void>(resolve => {
-        this.stream.once('close', resolve);
-        this.stream.end(() => {
-          if (!linger) this.stream.destroy();
-          else limit = setTimeout(() => this.stream.destroy(), LINGER);
-        });
-        if (linger) this.stream.off('readable', this.onReadable).resume();
+    if (this.stream.destroyed) return;
+    const cutIn = (ms: number) => setTimeout(() => this.stream.destroy(), ms);
+    // Where all was accepted, our end is on its way at once.
+    const sent = this.stream.writableLength === 0;
+    let limit = cutIn(sent && linger ? LINGER : this.patience.idleTimeout);
+    await new Promise<void>(resolve => {
+      this.stream.once('close', resolve);
+      this.stream.end(() => {
+        if (!linger) this.stream.destroy();
+        else if (!sent) {
+          clearTimeout(limit);
+          limit = cutIn(LINGER);
+        }
       });
-    }
-    clearTimeout(idle);
+      if (linger) this.stream.off('readable', this.onReadable).resume();
+    });
     clearTimeout(limit);
   }
 

@@ -165,7 +165,8 @@ class Session {
   }
 
   private async greet(): Promise<Reason> {
-    if (!this.greeted) await sendReply(this.wire, this.greeting.reply);
+    const greeted = this.greeted ? undefined : sendReply(this.wire, this.greeting.reply);
+    if (greeted) await greeted;
     return this.converse();
   }
 
@@ -182,7 +183,8 @@ class Session {
         // What is done already is not waited for: it would cost as much as a short command.
         const flushed = this.output.flush();
         if (flushed) await flushed;
-        line = await this.connection.line();
+        const coming = this.connection.line();
+        line = coming instanceof Promise ? await coming : coming;
       }
       // The start of a line, then the end, is no command. RFC 1939 §6: no UPDATE without QUIT.
       if (line === undefined) return 'closed';

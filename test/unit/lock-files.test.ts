@@ -14,6 +14,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import type { Host } from '../../lib/host/host.js';
 import { loadHost } from '../../lib/host/load.js';
 import { Dotlock } from '../../lib/maildrop/dotlock.js';
 import { makerOf } from '../../lib/maildrop/lock-file.js';
@@ -34,8 +35,8 @@ const lockOf = (user: User) => join(dir, `${user}.lock`);
 const inodeOf = (user: User) => lstatSync(lockOf(user), { bigint: true }).ino;
 const spares = () => readdirSync(dir).filter(name => name.startsWith('.'));
 
-async function dotlock(user: User, mailboxFd?: number): Promise<Dotlock> {
-  const { host } = await loadHost();
+async function dotlock(user: User, mailboxFd?: number, instead: Partial<Host> = {}): Promise<Dotlock> {
+  const host = { ...(await loadHost()).host, ...instead };
   return new Dotlock({
     mailboxPath: join(dir, user),
     mailboxFd,
@@ -144,22 +145,24 @@ test('where the file system has another clock (NFS), a lock of another host is n
 });
 
 test('where the disk fails as a lock is made, its file is closed once: the number may be another file by then', async () => {
-  const { lstatSync: look, closeSync: close } = fs;
+  const { closeSync: close } = fs;
   const closed: number[] = [];
   onTestFinished(() => {
-    Object.assign(fs, { lstatSync: look, closeSync: close });
+    Object.assign(fs, { closeSync: close });
     syncBuiltinESMExports();
   });
   Object.assign(fs, {
-    lstatSync: () => {
-      throw Object.assign(new Error('EIO: i/o error, lstat'), { code: 'EIO' });
-    },
     closeSync: (fd: number) => {
       closed.push(fd);
       close(fd);
     },
   });
   syncBuiltinESMExports();
-  await expect((await dotlock('carol')).tryLock()).rejects.toThrow('EIO');
+  const failing = await dotlock('carol', undefined, {
+    statNamed: () => {
+      throw Object.assign(new Error('EIO: i/o error, lstat'), { code: 'EIO' });
+    },
+  });
+  await expect(failing.tryLock()).rejects.toThrow('EIO');
   expect(closed).toHaveLength(1);
 });
