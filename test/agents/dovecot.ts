@@ -5,8 +5,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../support/free-port.js';
 import { type AgentHost, PASSWORD } from './agent-host.js';
-import { accepts, freePort } from './postfix-local.js';
+import { accepts } from './postfix-local.js';
 
 const CONFIGURATION = (host: AgentHost, imap: number, pop3: number) => `
 protocols = imap pop3

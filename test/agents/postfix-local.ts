@@ -4,10 +4,11 @@
  */
 import { once } from 'node:events';
 import { cpSync, existsSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../support/free-port.js';
 import { type MakeAgent, type Message, SENDER } from './agent.js';
 import { type AgentHost, DOMAIN } from './agent-host.js';
 import { DeliveryLog } from './delivery-log.js';
@@ -153,13 +154,4 @@ export async function accepts(port: number): Promise<boolean> {
     socket.destroy();
     return yes === true;
   });
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }

@@ -1,11 +1,10 @@
 /** A Postfix of our own on a `MailHost`: configuration, queue and log below it, SMTP on a port of loopback. */
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { chownSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
+import { freePort } from '../support/free-port.js';
 import { type MailHost, until } from './mail-host.js';
 
 const SERVICES = `cleanup unix n - n - 0 cleanup
@@ -101,14 +100,4 @@ ${main}
       () => `the end of ${pid}`,
     );
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

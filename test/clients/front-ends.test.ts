@@ -5,9 +5,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, existsSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
+import { freePort } from '../support/free-port.js';
 import { messages } from '../support/mailbox.js';
 import { passwordOf } from '../support/real-server.js';
 import { SERVED_BY, type ServePlaces, servePlaces, serving } from '../support/serving.js';
@@ -96,16 +97,6 @@ async function answers(port: number): Promise<boolean> {
   });
   socket.destroy();
   return answer;
-}
-
-/** A port that was free just now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 const cases: [string, string, StartFrontEnd][] = [

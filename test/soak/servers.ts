@@ -9,8 +9,8 @@ import { openSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type AgentHost, endGroup } from '../agents/agent-host.js';
-import { freePort } from '../agents/postfix-local.js';
 import { DOORS, type Kind, SERVICE } from '../doors/kinds.js';
+import { freePort } from '../support/free-port.js';
 
 export const MODELS = ['shared', 'per-user'] as const;
 export type Model = (typeof MODELS)[number];
