@@ -7,7 +7,7 @@ export default defineConfig({
     include: ['doors/**/*.test.ts'],
     reporters: ['default', new URL('./support/reporter.ts', import.meta.url).pathname],
     testTimeout: 120_000,
-    hookTimeout: 180_000,
+    hookTimeout: 420_000,
     pool: 'forks',
     maxWorkers: 2,
   },

@@ -12,13 +12,13 @@ fill() { # OWNER MODE: alice's mailbox, two messages
   chmod "$2" /var/mail/alice
 }
 session() { # NAME [stls|tls]: one session as alice, and what is left of her mailbox
-  timeout 30 /usr/bin/node /results/session.mjs alice "$password" ${2:+"$2"} >"$1.session" 2>&1
+  timeout 120 /usr/bin/node /results/session.mjs alice "$password" ${2:+"$2"} >"$1.session" 2>&1
   cat /var/mail/alice >"$1.mailbox"
   ls -ln /var/mail >"$1.spool"
 }
 log_of() { journalctl --sync; journalctl --no-pager --quiet --output=json --output-fields=PRIORITY,MESSAGE,SYSLOG_FACILITY "$@"; }
 stop() { # UNIT...: how they ended
-  timeout 30 systemctl stop "$@"
+  timeout 100 systemctl stop "$@"
   systemctl show --property=Id,Result,ExecMainStatus "$@"
 }
 
@@ -73,18 +73,19 @@ stop mbox-pop3d.service >shared.end
 
 # One that hangs: killed by the watchdog, and started again.
 mkdir /etc/systemd/system/mbox-pop3d.service.d
-printf '[Service]\nWatchdogSec=2\n' >/etc/systemd/system/mbox-pop3d.service.d/watchdog.conf
+printf '[Service]\nWatchdogSec=4\n' >/etc/systemd/system/mbox-pop3d.service.d/watchdog.conf
 systemctl daemon-reload
 fill alice:mail 660
 session watchdog-before
-sleep 5
+sleep 9
 systemctl show --property=ActiveState,WatchdogUSec mbox-pop3d.service >watchdog.alive
 kill -STOP "$(systemctl show --property=MainPID --value mbox-pop3d.service)"
-for _ in {1..100}; do
+for _ in {1..600}; do
   systemctl show --property=NRestarts,ActiveState mbox-pop3d.service >watchdog.hung
   grep -q NRestarts=1 watchdog.hung && grep -q =active watchdog.hung && break
   sleep 0.1
 done
+journalctl --sync
 journalctl --no-pager --quiet --unit=mbox-pop3d.service >watchdog.journal
 fill alice:mail 660
 session watchdog
@@ -123,7 +124,7 @@ by_inetd() { # NAME PROGRAM ARGUMENT...
   local name=$1
   shift
   systemd-run --quiet --unit="$name" "$@"
-  for _ in {1..100}; do
+  for _ in {1..600}; do
     grep -qs ':006E 0\+:0000 0A' /proc/net/tcp /proc/net/tcp6 && break
     sleep 0.1
   done

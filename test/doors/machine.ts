@@ -59,7 +59,7 @@ export async function bootMachine(): Promise<Results> {
     copyFileSync(filesOf('ec').key, join(results, 'key.pem'));
     const args = ['--mount', 'bash', join(HERE, 'boot.sh'), scratch, process.execPath];
     const console = await promisify(execFile)('unshare', args, {
-      timeout: 150_000,
+      timeout: 400_000,
       maxBuffer: 1 << 24,
     }).then(
       ({ stdout, stderr }) => stdout + stderr,
