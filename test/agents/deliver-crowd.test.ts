@@ -21,12 +21,12 @@ const text = (id: number) =>
   `X-Id: ${id}\n\nFrom here\n${'a line of it\n'.repeat((id * 997) % 5000)}End-of: ${id}\n`;
 
 function deliverFlags({ spool, users, state }: ServePlaces): string[] {
-  return ['--spool', spool, '--users', users, '--state-dir', state, '--lock-timeout', '50'];
+  return ['--spool', spool, '--users', users, '--state-dir', state, '--lock-timeout', '200'];
 }
 
 async function runServer(places: ServePlaces): Promise<number> {
   const ids = { uid: SERVED_BY.uid, gid: SERVED_BY.gid };
-  return launch([...flagsFor(places), '--lock-yield', '0', '--lock-timeout', '50'], ids).port();
+  return launch([...flagsFor(places), '--lock-yield', '0', '--lock-timeout', '200'], ids).port();
 }
 
 async function logIn(port: number): Promise<Pop3Client> {

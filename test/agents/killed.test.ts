@@ -24,9 +24,12 @@ const NEW = [1, 3, 5, 6].map(n => MAIL[n - 1]!).join('');
 const logIn = (port: number) => Pop3Client.loggedIn(port, USER, PASSWORD);
 const dotlock = (host: AgentHost) => `${host.mailbox(USER)}.lock`;
 
-/** Makes each fsync(2) of a process take a while longer: the window is open for as long. */
+/**
+ * Makes each fsync(2) of a process take some seconds: the window is open for as long, and on a slow host, too, who looks
+ * for it comes in time.
+ */
 async function slowDown(pid: number): Promise<void> {
-  const rule = ['-e', 'trace=fsync', '-e', 'inject=fsync:delay_enter=500000'];
+  const rule = ['-e', 'trace=fsync', '-e', 'inject=fsync:delay_enter=1500000'];
   const tracer = spawn('strace', ['-f', '-p', String(pid), '-o', '/dev/null', ...rule], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });

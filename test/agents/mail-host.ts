@@ -110,7 +110,7 @@ export class MailHost {
     return spawn('unshare', ['-m', '-u', 'sh', '-c', script, 'sh', ...command], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin`, LC_ALL: 'C' },
-      timeout: 60_000,
+      timeout: 200_000,
     });
   }
 }
@@ -121,7 +121,7 @@ export function mailGroup(): number {
 
 /** Waits for something that happens in another process. */
 export async function until(what: () => boolean, named: () => string): Promise<void> {
-  const deadline = performance.now() + 60_000;
+  const deadline = performance.now() + 120_000;
   while (!what()) {
     if (performance.now() > deadline) throw new Error(`in vain: ${named()}`);
     await sleep(100);
