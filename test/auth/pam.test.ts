@@ -101,7 +101,7 @@ describe.each(MODELS)('%s', (_name, serve) => {
       pamService(host, 'mbox-pop3d', hangs, 'account required pam_permit.so');
       // bob is known to the users file only, so that alice is asked about by both.
       host.setUsers('bob:{PLAIN}builder\n');
-      const served = await serve(host, ['--auth=users,pam', '--auth-timeout=5', '--auth-at-once=2']);
+      const served = await serve(host, ['--auth=users,pam', '--auth-timeout=8', '--auth-at-once=2']);
       const tries = Array.from({ length: 4 }, () => served.tryLogin('alice'));
       await expect.poll(() => running(`sleep\0${seconds}`).length, { timeout: 20_000 }).toBeGreaterThan(1);
       expect(await served.tryLogin('bob', 'builder')).toMatch(WELCOME);
@@ -197,15 +197,20 @@ testAsRoot([], 'what modules answer, and what the client hears', async () => {
 testAsRoot([], 'the delays of modules are not waited for', async () => {
   const host = await scratch();
   // Longer than an answer may take.
-  pamService(host, 'mbox-pop3d', 'auth optional pam_faildelay.so delay=30000000', ...UNIX);
-  const served = await shared(host, ['--auth=pam', '--auth-timeout=10']);
+  pamService(host, 'mbox-pop3d', 'auth optional pam_faildelay.so delay=120000000', ...UNIX);
+  const served = await shared(host, ['--auth=pam', '--auth-timeout=50']);
   expect(await served.tryLogin('alice', 'wrong')).toBe(REFUSED);
 });
 
 testAsRoot([], 'C50: a hundred logins in flight and one who babbles: a hundred succeed', async () => {
   const host = await scratch();
   pamService(host, 'mbox-pop3d', 'auth required pam_permit.so', 'account required pam_permit.so');
-  const served = await shared(host, ['--auth=pam', '--auth-timeout=60', '--max-connections-per-address=200']);
+  const served = await shared(host, [
+    '--auth=pam',
+    '--auth-timeout=100',
+    '--login-timeout=110',
+    '--max-connections-per-address=200',
+  ]);
   const logins = Array.from({ length: 100 }, (_, n) => served.tryLogin(`user${n}`));
   const babbler = await Pop3Client.greeted(served.port);
   babbler.send('USER \xff\0\x01\r\nPASS \xff\0\r\nUSER alice\r\nPASS a\0b\r\n');
