@@ -42,6 +42,7 @@ test(`${SWAPS} new certificates, by SIGHUP and by themselves: no handshake fails
   const seen = new Map<string, number>();
   const failed: unknown[] = [];
   let resumed = 0;
+  let tries = 0;
   const client = async (options: ConnectionOptions) => {
     let session: Buffer | undefined;
     while (!over) {
@@ -59,6 +60,7 @@ test(`${SWAPS} new certificates, by SIGHUP and by themselves: no handshake fails
       } catch (error) {
         failed.push(error);
       }
+      tries++;
     }
   };
   const clients = [
@@ -72,8 +74,8 @@ test(`${SWAPS} new certificates, by SIGHUP and by themselves: no handshake fails
     // Every fifth is left to be noticed.
     if (i % 5 !== 0) process.kill(server.pid, 'SIGHUP');
     while (installed() === before) await sleep(10);
-    // For some handshakes.
-    await sleep(50);
+    // For some handshakes of each client, however long they take.
+    for (const enough = tries + 2 * clients.length; tries < enough; ) await sleep(10);
   }
   over = true;
   await Promise.all(clients);
