@@ -22,7 +22,7 @@ async function stopWhileWriting(pid: number, file: string): Promise<void> {
 test('a worker that hangs is killed: the other goes on, its UPDATE is finished, it is replaced', async () => {
   const all = [message('first'), message('large', 'a line\n'.repeat(1_000_000)), message('last')];
   const places = servePlaces({ alice: all.join(''), bob: messages(2).join('') });
-  const { server, port, workers } = await pair(places, ['--worker-timeout', '2']);
+  const { server, port, workers } = await pair(places, ['--worker-timeout', '4']);
   const [a, b] = workers;
   const survivor = await b.loggedIn('bob');
   const victim = await a.loggedIn('alice');
@@ -33,7 +33,7 @@ test('a worker that hangs is killed: the other goes on, its UPDATE is finished, 
   const pid = `worker=${a.pid}`;
   expect(server.stderr()).toMatch(
     new RegExp(
-      ` worker-hung ${pid} reason="no answer for 2 s" connections=1\n.* worker-lost ${pid} reason=SIGKILL `,
+      ` worker-hung ${pid} reason="no answer for 4 s" connections=1\n.* worker-lost ${pid} reason=SIGKILL `,
     ),
   );
   await victim.rest();
@@ -47,7 +47,14 @@ test('a worker that hangs is killed: the other goes on, its UPDATE is finished, 
 test('SIGTERM with a worker that hangs: it is killed; an UPDATE that takes longer finishes in another', async () => {
   const all = [message('first'), message('large', 'a line\n'.repeat(1_000_000))];
   const places = servePlaces({ alice: all.join(''), bob: messages(2).join('') });
-  const { server, workers } = await pair(places, ['--worker-timeout', '2', '--lock-yield', '0']);
+  const { server, workers } = await pair(places, [
+    '--worker-timeout',
+    '4',
+    '--lock-yield',
+    '0',
+    '--lock-timeout',
+    '100',
+  ]);
   const [a, b] = workers;
   const waiting = await b.loggedIn('bob');
   await waiting.ok('DELE 1');
