@@ -3,8 +3,8 @@
  * session and to remove it is what costs a file system most of a dotlock; so one whose lock is given back may be used
  * again: it gets a temporary name, and is linked to the name of the next lock of this process.
  *
- * Invariants: there are spares only while this process holds other locks, so an idle server leaves nothing in the
- * spool; a spare says what every lock of this process says, and stays open, so that its inode is no other file's.
+ * Invariants: there are spares only while this process holds other locks, and for a moment after, so an idle server
+ * leaves nothing in the spool; a spare says what every lock of this process says, and stays open, so that its inode is no other file's.
  */
 import * as fs from 'node:fs';
 import { hostname } from 'node:os';
@@ -104,7 +104,12 @@ export function failureOf(run: () => void): unknown {
 /** Under load, locks come about as fast as they go. */
 const MOST_SPARES = 4;
 
+/** After its last lock a process may take the next soon: so long it keeps its spares, milliseconds. */
+const KEPT = 100;
+
 const spares: LockFile[] = [];
+/** Whether it will be looked soon if they are still of use. */
+let dropping = false;
 /** Locks of this process. */
 let held = 0;
 
@@ -118,7 +123,12 @@ export function lockTaken(): void {
 /** One less; its file is removed, or a spare by now. */
 export function lockGone(): void {
   held--;
-  if (held === 0) dropSpares();
+  if (held > 0 || spares.length === 0 || dropping) return;
+  dropping = true;
+  setTimeout(() => {
+    dropping = false;
+    if (held === 0) dropSpares();
+  }, KEPT).unref();
 }
 
 /** Whether the file of a lock that is still counted is worth keeping. */

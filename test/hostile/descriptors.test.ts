@@ -60,7 +60,7 @@ test(`${CLIENTS} clients at ${LIMIT} descriptors: each is served or told why not
   // UPDATE has the descriptors that it needs.
   await old.ok('QUIT');
   expect(content.length).toBeGreaterThan(0);
-  expectUntouched(places, { [USER]: MAIL.slice(1).join('') });
+  await expectUntouched(places, { [USER]: MAIL.slice(1).join('') });
   crowd.leave();
   await until(() => descriptors(server) < before);
   await serves(port);
@@ -94,7 +94,7 @@ test('none is left: nobody is let in, a session reads on, and what it cannot do 
   // All descriptors are taken, those of its journal and its lock as well.
   expect(await alice.ask('QUIT')).toMatch(/^-ERR \[SYS\/TEMP\] /);
   await alice.rest();
-  expectUntouched(places, { [USER]: MAIL.join(''), bob: MAIL.join('') });
+  await expectUntouched(places, { [USER]: MAIL.join(''), bob: MAIL.join('') });
   await server.logged(/ update-failed .*EMFILE/);
 
   setLimit(server, 4000);
@@ -106,6 +106,6 @@ test('none is left: nobody is let in, a session reads on, and what it cannot do 
   await again.ok('DELE 1');
   await again.ok('QUIT');
   await again.rest();
-  expectUntouched(places, { [USER]: MAIL.slice(1).join(''), bob: MAIL[0]! + MAIL[2]! });
+  await expectUntouched(places, { [USER]: MAIL.slice(1).join(''), bob: MAIL[0]! + MAIL[2]! });
   expect(await server.stop()).toBe(0);
 });

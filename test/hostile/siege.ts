@@ -81,7 +81,7 @@ export async function besiege(options: SiegeOptions, attack: (target: Target) =>
   await allGone(server, before.descriptors);
   expect(server.memory('VmHWM') - before.memory).toBeLessThan(options.mostGrowth);
   expectInnocent(server);
-  expectUntouched(places, { ...options.mailboxes, [GOOD]: GOOD_MESSAGE });
+  await expectUntouched(places, { ...options.mailboxes, [GOOD]: GOOD_MESSAGE });
   expect(await server.stop()).toBe(0);
 }
 
@@ -102,9 +102,14 @@ export function expectInnocent(server: Running): void {
   expect(lines.filter(line => /internal-error|release-failed|update-failed|crash/.test(line))).toEqual([]);
 }
 
-/** No dotlock, no temporary file, and every octet where it was. */
-export function expectUntouched(places: ServePlaces, mailboxes: Readonly<Record<string, string>>): void {
-  expect(readdirSync(places.spool).sort()).toEqual(Object.keys(mailboxes).sort());
+/** No dotlock, soon no temporary file, and every octet where it was. */
+export async function expectUntouched(
+  places: ServePlaces,
+  mailboxes: Readonly<Record<string, string>>,
+): Promise<void> {
+  expect(readdirSync(places.spool).filter(name => name.endsWith('.lock'))).toEqual([]);
+  const names = () => readdirSync(places.spool).sort();
+  await expect.poll(names, { timeout: 10_000 }).toEqual(Object.keys(mailboxes).sort());
   for (const [user, content] of Object.entries(mailboxes)) {
     expect(places.content(user) === content, `mailbox of ${user} as it was`).toBe(true);
   }

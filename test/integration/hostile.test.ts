@@ -30,7 +30,7 @@ const contentOf = ({ spool }: RealServer) => readFileSync(join(spool, USER), 'la
 /** Every session over, no lock left: the next login succeeds at once. */
 async function expectUntouched(server: RealServer, content: string): Promise<void> {
   await vi.waitFor(() => expect(server.tcp.connections).toBe(0), PATIENCE);
-  expect(readdirSync(server.spool).sort()).toEqual([USER, 'bob']);
+  await expect.poll(() => readdirSync(server.spool).sort(), PATIENCE).toEqual([USER, 'bob']);
   expect(contentOf(server)).toBe(content);
   const client = await Pop3Client.loggedIn(server.port, USER, passwordOf(USER));
   client.socket.destroy();
@@ -77,7 +77,7 @@ describe('C11: no complete QUIT, no UPDATE', () => {
     client.reset();
     await vi.waitFor(() => expect(server.tcp.connections).toBe(0), PATIENCE);
     expect([MAILBOX, messages(12).slice(1).join('')]).toContain(contentOf(server));
-    expect(readdirSync(server.spool).sort()).toEqual([USER, 'bob']);
+    await expect.poll(() => readdirSync(server.spool).sort(), PATIENCE).toEqual([USER, 'bob']);
   });
 });
 
