@@ -10,7 +10,7 @@ export default defineConfig({
     root: new URL('.', import.meta.url).pathname,
     include: ['hostile/**/*.test.ts'],
     reporters: ['default', new URL('./support/reporter.ts', import.meta.url).pathname],
-    testTimeout: process.env.HOSTILE === 'full' ? 1_800_000 : 120_000,
+    testTimeout: process.env.HOSTILE === 'full' ? 1_800_000 : 300_000,
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: process.env.HOSTILE === 'full' ? 1 : 2,

@@ -6,7 +6,7 @@ export default defineConfig({
     // The slow suites have a folder and a configuration each; `npm test` takes less than two minutes.
     include: ['*.test.ts', 'unit/**/*.test.ts', 'property/**/*.test.ts', 'integration/**/*.test.ts'],
     reporters: ['default', new URL('./support/reporter.ts', import.meta.url).pathname],
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 60_000,
     pool: 'forks',
     // On two cores: some of the files wait for time to pass.

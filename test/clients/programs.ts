@@ -14,7 +14,7 @@ export interface Result {
 }
 
 /** Milliseconds after which a program that hangs is killed. */
-const TIME_LIMIT = 50_000;
+const TIME_LIMIT = 120_000;
 
 /** Runs a program to its end; killed when it takes too long. */
 export async function run(

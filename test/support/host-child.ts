@@ -38,7 +38,7 @@ export function runHost(body: string, env: NodeJS.ProcessEnv = {}, prefix: strin
   const child = spawnSync(command!, args, {
     encoding: 'utf8',
     env: { ...process.env, ...env },
-    timeout: 30_000,
+    timeout: 100_000,
   });
   const lines = child.stdout.split('\n').filter(line => line !== '');
   return { printed: lines.map(line => JSON.parse(line)), stderr: child.stderr, status: child.status };

@@ -239,7 +239,7 @@ describe('lock-yield', () => {
   });
 });
 
-test('16 processes over 1,000 stale locks: never two holders', { timeout: 110_000 }, async () => {
+test('16 processes over 1,000 stale locks: never two holders', { timeout: 300_000 }, async () => {
   const dir = scratchDir();
   const mailbox = join(dir, 'alice');
   writeFileSync(mailbox, message(1));
