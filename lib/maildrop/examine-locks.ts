@@ -9,6 +9,7 @@ import { errnoOf } from '../errors.js';
 import { isOctetLocked, kernelLocksOn, processName } from '../host/lock-table.js';
 import { STALE_AFTER } from './dotlock.js';
 import { type Examined, type Finding, ifMissing, list } from './finding.js';
+import type { FileStat, SpoolIo } from './io.js';
 import { makerOf } from './lock-file.js';
 import { sessionLockPlaces } from './session-lock.js';
 import { RECOVERING, readRecord } from './session-record.js';
@@ -101,8 +102,16 @@ async function examineLeftovers({ host }: Examined, mailbox: string): Promise<Fi
   });
 }
 
+async function look(io: SpoolIo, path: string): Promise<FileStat | undefined> {
+  try {
+    return await io.lstat(path);
+  } catch (error) {
+    return ifMissing(error);
+  }
+}
+
 async function examineKernelLocks({ io }: Examined, path: string): Promise<Finding[]> {
-  const stat = await io.lstat(path).catch(ifMissing);
+  const stat = await look(io, path);
   if (stat === undefined) return [];
   return (kernelLocksOn(stat) ?? []).map(({ kind, mode, pids }) => {
     const holders = pids.map(pid => `${pid} (${processName(pid) ?? 'gone'})`).join(', ');
@@ -116,9 +125,9 @@ async function examineSession({ io, runtimeDir }: Examined, mailbox: string): Pr
   const resolved = await realpath(dirname(mailbox)).catch(ifMissing);
   if (resolved === undefined) return [];
   const { record: path, shared } = sessionLockPlaces(runtimeDir, join(resolved, basename(mailbox)));
-  const stat = await io.lstat(path).catch(ifMissing);
+  const stat = await look(io, path);
   if (stat?.kind !== 'file') return [];
-  const file = await io.lstat(shared.path).catch(ifMissing);
+  const file = await look(io, shared.path);
   const held =
     (kernelLocksOn(stat) ?? []).length > 0 || (file !== undefined && isOctetLocked(file, shared.octet));
   if (!held) return [];

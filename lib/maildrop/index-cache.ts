@@ -82,9 +82,9 @@ export class IndexCache {
    * of the file that is found then, or of none.
    * @param named the mailbox file as it is now, or why it cannot be looked at
    */
-  prefetch(named: Promise<{ readonly size: number }>): void {
+  prefetch(named: Promise<{ readonly size: number } | undefined>): void {
     this.#loading = named.then(
-      ({ size }) => (this.takes({ size }) ? this.#loadQuietly(size) : undefined),
+      file => (file !== undefined && this.takes(file) ? this.#loadQuietly(file.size) : undefined),
       () => undefined, // Whoever opens it will say why.
     );
   }

@@ -14,7 +14,10 @@ import type { FileStat, Host } from '../host/host.js';
 
 export type { FileStat };
 
-/** System calls, one method each. They reject with Node's errors (`code` = errno name). */
+/** Where the system answers at once, so do we. */
+export type MaybeLater<T> = T | Promise<T>;
+
+/** System calls, one method each. They reject, or throw, with Node's errors (`code` = errno name). */
 export interface SpoolIo {
   /** @param seen whether the name was looked up a moment ago: then the disk is not asked again */
   open(path: string, flags: number, mode?: number, seen?: boolean): Promise<number>;
@@ -30,9 +33,9 @@ export interface SpoolIo {
   write(fd: number, from: Uint8Array, position: number): Promise<number>;
   truncate(fd: number, size: number): Promise<void>;
   sync(fd: number): Promise<void>;
-  fstat(fd: number): Promise<FileStat>;
+  fstat(fd: number): MaybeLater<FileStat>;
   /** @param seen as for `open` */
-  lstat(path: string, seen?: boolean): Promise<FileStat>;
+  lstat(path: string, seen?: boolean): MaybeLater<FileStat>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   /** Makes the directory and its missing parents; says nothing when it is there. */
@@ -128,11 +131,11 @@ export function hostIo(host: Asked): SpoolIo {
       const isNew = (flags & fs.constants.O_CREAT) !== 0;
       return (isNew ? undefined : openCached(path, flags)) ?? (await nodeIo.open(path, flags, mode));
     },
-    fstat: async fd => lookNow(host, fd),
-    lstat: async (path, seen = false) => {
+    fstat: fd => lookNow(host, fd),
+    lstat: (path, seen = false) => {
       if (seen) return lookNow(host, path);
       const fd = openCached(path, O_PATH | fs.constants.O_NOFOLLOW);
-      if (fd === undefined) return toFileStat(await lstat(path, BIGINT));
+      if (fd === undefined) return nodeIo.lstat(path);
       try {
         return lookNow(host, fd);
       } finally {
@@ -140,6 +143,20 @@ export function hostIo(host: Asked): SpoolIo {
       }
     },
   };
+}
+
+/** @param seen as for `SpoolIo.lstat` @returns undefined when there is nothing of that name */
+export function lookAt(io: SpoolIo, path: string, seen = false): MaybeLater<FileStat | undefined> {
+  try {
+    const looked = io.lstat(path, seen);
+    return looked instanceof Promise ? looked.catch(undefinedIfMissing) : looked;
+  } catch (error) {
+    return undefinedIfMissing(error);
+  }
+}
+
+function undefinedIfMissing(error: unknown): undefined {
+  if (errnoOf(error) !== 'ENOENT') throw error;
 }
 
 /** Whether a call failed because a disk, a quota or a limit on the size of files is full. */

@@ -6,7 +6,7 @@
 import { constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf } from '../errors.js';
-import { type FileStat, type SpoolIo, syncDirectory, writeFully } from './io.js';
+import { type FileStat, lookAt, type SpoolIo, syncDirectory, writeFully } from './io.js';
 import { octetsOf } from './ranges.js';
 import type { Unchanged } from './unchanged.js';
 
@@ -110,14 +110,4 @@ export async function renameAside({ io, dir }: JournalPlace, path: string, why: 
 
 export async function exists(io: SpoolIo, path: string): Promise<boolean> {
   return (await lookAt(io, path)) !== undefined;
-}
-
-/** @param seen as for `SpoolIo.lstat` @returns undefined when there is nothing of that name */
-export async function lookAt(io: SpoolIo, path: string, seen = false): Promise<FileStat | undefined> {
-  try {
-    return await io.lstat(path, seen);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }

@@ -9,12 +9,19 @@
 import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
-import { readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
+import {
+  type FileStat,
+  lookAt,
+  type MaybeLater,
+  readFully,
+  type SpoolIo,
+  syncDirectory,
+  writeFully,
+} from './io.js';
 import {
   exists,
   isNamed,
   type JournalPlace,
-  lookAt,
   makeDirectory,
   openJournalFile,
   renameAside,
@@ -58,8 +65,12 @@ export class Journal {
   }
 
   /** Whether there is none, or one of ours with nothing in it, as a look from outside tells. @param seen as for `read` */
-  async isIdle(seen: boolean): Promise<boolean> {
-    const stat = await lookAt(this.place.io, this.#path, seen);
+  isIdle(seen: boolean): MaybeLater<boolean> {
+    const stat = lookAt(this.place.io, this.#path, seen);
+    return stat instanceof Promise ? stat.then(found => this.#isNothing(found)) : this.#isNothing(stat);
+  }
+
+  #isNothing(stat: FileStat | undefined): boolean {
     return stat === undefined || (stat.size === 0 && whyForeign(stat, this.place.owner) === undefined);
   }
 

@@ -4,6 +4,8 @@ import { withoutMarked } from '../mbox/index-rows.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { IDENTITY } from '../mbox/unique-id.js';
 import type { IndexCache } from './index-cache.js';
+import type { FileStat } from './io.js';
+import type { MailboxFile } from './mailbox-file.js';
 import { isProven, type Snapshot } from './snapshot.js';
 
 export interface Leftover {
@@ -55,7 +57,7 @@ async function keepUpdated(
   if (!cache.takes(left)) return cache.takes(leftover.snapshot.index) ? cache.drop() : undefined;
   const seenAt = Date.now();
   // Under the locks: from here on it is somebody else's turn. Where even that fails, the times will not fit.
-  const stat = await access.file.stat().catch(() => before);
+  const stat = await lookedAt(access.file, before);
   access.yield();
   const all = known(leftover);
   const kept: Buffer[] = [];
@@ -63,6 +65,14 @@ async function keepUpdated(
     if (!marked.has(n)) kept.push(all.subarray((n - 1) * IDENTITY, n * IDENTITY));
   }
   await cache.keep({ index: left, identities: Buffer.concat(kept), proven: false, stat, seenAt });
+}
+
+async function lookedAt(file: MailboxFile, before: FileStat): Promise<FileStat> {
+  try {
+    return await file.stat();
+  } catch {
+    return before;
+  }
 }
 
 function known({ snapshot, identities }: Leftover): Buffer {

@@ -48,7 +48,8 @@ export class MailboxAccess implements UpdateLocks {
         const left = Math.max(0, deadline - performance.now());
         locks = await options.lockMailbox(targetOf(file, options), left);
         // A program that rewrites by rename(2) may have put another file there while we waited.
-        current = await file.isCurrent();
+        const now = file.isCurrent();
+        current = now instanceof Promise ? await now : now;
         if (current) return new MailboxAccess(file, options, locks);
       } finally {
         if (!current) {
@@ -98,10 +99,16 @@ export class MailboxAccess implements UpdateLocks {
     const { locks } = this;
     if (locks === undefined) return;
     this.locks = undefined;
-    this.#released = locks
-      .release()
-      .catch(error => this.options.onError(error))
-      .then(() => this.file.rest?.begin());
+    this.#released = this.#release(locks);
+  }
+
+  async #release(locks: HeldLocks): Promise<void> {
+    try {
+      await locks.release();
+    } catch (error) {
+      this.options.onError(error);
+    }
+    this.file.rest?.begin();
   }
 
   /**
@@ -123,7 +130,8 @@ export class MailboxAccess implements UpdateLocks {
 
   /** Gives everything back. */
   async close(): Promise<void> {
-    await this.file.rest?.end();
+    const resting = this.file.rest?.end();
+    if (resting) await resting;
     this.yield();
     await this.#released;
     await this.file.close();

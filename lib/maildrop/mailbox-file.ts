@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
-import { type FileStat, readFully, type SpoolIo } from './io.js';
+import { type FileStat, lookAt, type MaybeLater, readFully, type SpoolIo } from './io.js';
 import type { Rest } from './rest.js';
 import { type ScanOptions, scanFile } from './scan-file.js';
 
@@ -39,7 +39,7 @@ export interface OpenOptions {
   /** Undefined for the twins in TypeScript. */
   readonly kernel?: Kernel | undefined;
   /** The path, if it was looked at just now. */
-  readonly named?: Promise<FileStat> | undefined;
+  readonly named?: Promise<FileStat | undefined> | undefined;
 }
 
 export class MailboxFile {
@@ -77,10 +77,13 @@ export class MailboxFile {
    */
   static async open(io: SpoolIo, path: string, options: OpenOptions): Promise<MailboxFile | undefined> {
     // Looked at first, so that a FIFO or a device is not even opened.
-    const named = await (options.named ?? io.lstat(path)).catch(error => {
+    let named: FileStat | undefined;
+    try {
+      named = await (options.named ?? lookAt(io, path));
+    } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw cannotOpen(error);
-    });
+    }
     if (named === undefined) return undefined;
     refuseUnlessMailbox(named, options.owner);
     const access = options.writable ? constants.O_RDWR : constants.O_RDONLY;
@@ -88,7 +91,8 @@ export class MailboxFile {
     const fd = await openQuietly(io, path, flags, named.uid);
     if (fd === undefined) return undefined;
     try {
-      const opened = await io.fstat(fd);
+      const looked = io.fstat(fd);
+      const opened = looked instanceof Promise ? await looked : looked;
       refuseUnlessMailbox(opened, options.owner);
       const { owner, writable, kernel } = options; // The rest is not needed again.
       return new MailboxFile(io, path, fd, opened, { owner, writable, kernel });
@@ -99,7 +103,7 @@ export class MailboxFile {
   }
 
   /** fstat(2). */
-  stat(): Promise<FileStat> {
+  stat(): MaybeLater<FileStat> {
     return this.#use(() => this.io.fstat(this.fd));
   }
 
@@ -121,14 +125,13 @@ export class MailboxFile {
    * Whether the path still names this file, under this one name. A program that rewrites by rename(2)
    * leaves us with a file that nobody will ever look at again.
    */
-  async isCurrent(): Promise<boolean> {
-    try {
-      const named = await this.io.lstat(this.path, true);
-      return named.dev === this.opened.dev && named.ino === this.opened.ino && named.nlink === 1;
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return false;
-      throw error;
-    }
+  isCurrent(): MaybeLater<boolean> {
+    const named = lookAt(this.io, this.path, true);
+    return named instanceof Promise ? named.then(now => this.#isOnly(now)) : this.#isOnly(named);
+  }
+
+  #isOnly(named: FileStat | undefined): boolean {
+    return named?.dev === this.opened.dev && named.ino === this.opened.ino && named.nlink === 1;
   }
 
   /**
@@ -202,7 +205,9 @@ export class MailboxFile {
     throw new Unavailable('SYS/TEMP', 'mailbox was replaced by another program', { fatal: true });
   }
 
-  #use<T>(work: () => Promise<T>): Promise<T> {
+  #use<T>(work: () => Promise<T>): Promise<T>;
+  #use<T>(work: () => MaybeLater<T>): MaybeLater<T>;
+  #use<T>(work: () => MaybeLater<T>): MaybeLater<T> {
     if (this.rest === undefined) return work();
     return this.rest.use(async () => {
       await this.stayOpen();

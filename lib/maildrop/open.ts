@@ -13,7 +13,7 @@ import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
 import { IndexMemory } from './index-memory.js';
 import { finishInterrupted, refuseInterrupted, unfinishedUsers } from './interrupted.js';
-import type { FileStat } from './io.js';
+import { type FileStat, lookAt } from './io.js';
 import { mostEncoded } from './kept-ranges.js';
 import { type LockMailbox, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
@@ -175,8 +175,8 @@ export class Spool {
   }
 
   /** What is named so; meanwhile the cache is read, if it may be of that. */
-  #look(mailboxPath: string, files: SessionFiles): Promise<FileStat> {
-    const named = this.deps.io.lstat(mailboxPath);
+  #look(mailboxPath: string, files: SessionFiles): Promise<FileStat | undefined> {
+    const named = (async () => lookAt(this.deps.io, mailboxPath))();
     files.state.cache.prefetch(named);
     return named;
   }
@@ -185,7 +185,7 @@ export class Spool {
   #openLocked(
     account: Account,
     files: SessionFiles,
-    named?: Promise<FileStat>,
+    named?: Promise<FileStat | undefined>,
   ): Promise<MailboxAccess | undefined> {
     const { deps, settings } = this;
     return MailboxAccess.open(`${settings.spool}/${account.user}`, {

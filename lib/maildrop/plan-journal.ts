@@ -10,10 +10,17 @@ import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Range } from '../mbox/compaction.js';
-import { readFully, type SpoolIo, syncDirectory, writeFully } from './io.js';
+import {
+  type FileStat,
+  lookAt,
+  type MaybeLater,
+  readFully,
+  type SpoolIo,
+  syncDirectory,
+  writeFully,
+} from './io.js';
 import {
   type JournalPlace,
-  lookAt,
   makeDirectory,
   openJournalFile,
   renameAside,
@@ -38,6 +45,7 @@ import {
   USUAL_LAYOUT,
 } from './plan-format.js';
 import type { Piece } from './ranges.js';
+import type { Unchanged } from './unchanged.js';
 
 export interface Plan {
   readonly header: PlanHeader;
@@ -85,10 +93,16 @@ export class PlanJournal {
   }
 
   /** Whether there is none, or one in which this process has found nothing, and which has not changed since. */
-  async isIdle(): Promise<boolean> {
+  isIdle(): MaybeLater<boolean> {
     const { io, idle } = this.place;
     if (idle === undefined) return false;
-    const stat = await lookAt(io, this.path);
+    const stat = lookAt(io, this.path);
+    return stat instanceof Promise
+      ? stat.then(found => this.#isNothing(idle, found))
+      : this.#isNothing(idle, stat);
+  }
+
+  #isNothing(idle: Unchanged<true>, stat: FileStat | undefined): boolean {
     if (stat !== undefined && idle.recall(this.path, stat) === undefined) return false;
     this.#found = stat?.size ?? 0;
     return true;

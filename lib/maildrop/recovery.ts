@@ -60,7 +60,19 @@ export async function recover(
   locks: UpdateLocks,
 ): Promise<RecoveryReport> {
   // At most logins, and so without opening a file.
-  if ((await journals.plan.isIdle()) && (await journals.redo.isIdle(true))) return { did: 'nothing' };
+  const plan = journals.plan.isIdle();
+  if (plan instanceof Promise ? await plan : plan) {
+    const redo = journals.redo.isIdle(true);
+    if (redo instanceof Promise ? await redo : redo) return { did: 'nothing' };
+  }
+  return recoverFound(mailbox, journals, locks);
+}
+
+async function recoverFound(
+  mailbox: MailboxFile | undefined,
+  journals: Journals,
+  locks: UpdateLocks,
+): Promise<RecoveryReport> {
   const plan = await journals.plan.read();
   const redo = await journals.redo.read(true);
   if (plan.is === 'committed') {

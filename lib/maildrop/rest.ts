@@ -30,10 +30,10 @@ export class Rest implements Holder {
   }
 
   /** It rests no more: locks are taken again, or it is over. Resolves when nothing is being closed any more. */
-  async end(): Promise<void> {
+  end(): Promise<void> | undefined {
     this.#over = true;
     this.blocks.unwatch(this);
-    await this.#letGo;
+    return this.#letGo;
   }
 
   /** Runs what needs descriptors. */

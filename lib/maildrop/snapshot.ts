@@ -56,7 +56,8 @@ export async function takeSnapshot(access: MailboxAccess, cache?: IndexCache): P
   const { file } = access;
   for (let attempt = 1; attempt <= SCAN_TRIES; attempt++) {
     const seenAt = Date.now();
-    const stat = await file.stat();
+    const looked = file.stat();
+    const stat = looked instanceof Promise ? await looked : looked;
     const known = attempt === 1 ? cache?.recall(file, stat) : undefined;
     const recalled = known instanceof Promise ? await known : known;
     const index = recalled?.index ?? (await file.scan({ size: stat.size }));

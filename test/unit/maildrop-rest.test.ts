@@ -81,7 +81,7 @@ test('what has taken its name meanwhile is looked at before it is opened, every 
       return nodeIo.open(...call);
     },
   };
-  const named = nodeIo.lstat(spool.mailbox);
+  const named = Promise.resolve(nodeIo.lstat(spool.mailbox));
   const file = await MailboxFile.open(io, spool.mailbox, { owner, writable: true, named });
   await file?.letGo();
   rmSync(spool.mailbox);
