@@ -3,7 +3,8 @@
  *
  * Invariant: a log that cannot be written ends nobody's session. Whoever read it may be gone, or its disk full.
  */
-import { fstatSync } from 'node:fs';
+import { fstatSync, writeSync } from 'node:fs';
+import { errnoOf } from '../errors.js';
 import { createLog, type Level, type Log } from '../log.js';
 
 /**
@@ -17,7 +18,25 @@ export function stderrIsJournal(stream = process.env.JOURNAL_STREAM): boolean {
 }
 
 export function stderrLog(threshold: Level): Log {
-  return createLog(writeStderr, { journal: stderrIsJournal(), threshold });
+  return createLog(isFile(2) ? writeFile : writeStderr, { journal: stderrIsJournal(), threshold });
+}
+
+function isFile(fd: number): boolean {
+  try {
+    return fstatSync(fd).isFile();
+  } catch (error) {
+    if (errnoOf(error) === 'EBADF') return false;
+    throw error;
+  }
+}
+
+/** One line to descriptor 2, a file: what Node.js has in front of it would only cost time. */
+function writeFile(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // There is nobody to tell, and the next may succeed.
+  }
 }
 
 /** One line to descriptor 2, if that takes it. */

@@ -6,7 +6,6 @@
  * every other end releases the maildrop as it was. Errors become replies in one place, `refusals.ts`. Once
  * the `+OK` of a multi-line reply is out, an error can only cut the connection.
  */
-import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { BadRequest, Disconnected, HandshakeFailed, Unavailable } from '../errors.js';
 import type { Log } from '../log.js';
@@ -73,18 +72,30 @@ export async function serve(
   options: ServeOptions = {},
 ): Promise<void> {
   const connection = new Connection(stream, patienceOf(services.settings), services.askKernel);
-  const stop = () => connection.stop();
-  if (options.signal?.aborted) stop();
-  if (options.signal) {
-    // One signal for all sessions of a server; Node 20 warns of a leak at the eleventh.
-    setMaxListeners(0, options.signal);
-    options.signal.addEventListener('abort', stop, { once: true });
-  }
+  const { signal } = options;
+  if (signal?.aborted) connection.stop();
+  const stoppable = signal && stoppableBy(signal);
+  stoppable?.add(connection);
   try {
     await new Session(connection, peer, services, options).run();
   } finally {
-    options.signal?.removeEventListener('abort', stop);
+    stoppable?.delete(connection);
   }
+}
+
+/** One signal stops all sessions of a server. To take one of many listeners from it would be to look for it. */
+const stoppable = new WeakMap<AbortSignal, Set<Connection>>();
+
+function stoppableBy(signal: AbortSignal): Set<Connection> {
+  const known = stoppable.get(signal);
+  if (known !== undefined) return known;
+  const connections = new Set<Connection>();
+  stoppable.set(signal, connections);
+  const stop = () => {
+    for (const connection of connections) connection.stop();
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  return connections;
 }
 
 /** A silence that another session may end is looked at twice, but not more often than each second. */

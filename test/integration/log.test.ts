@@ -2,6 +2,8 @@
  * C56: what the log says of a session over TCP: one line each for a refused login, a login and the end
  * of the session, the client's address first, whatever a client calls itself.
  */
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { MAX_VALUE } from '../../lib/log.js';
 import { messages } from '../support/mailbox.js';
@@ -104,6 +106,23 @@ test.each(['1', '2'])('whoever reads the log is gone: sessions go on (--workers 
   }
   expect(await server.stop()).toBe(0);
   expect(places.content('alice')).toBe('');
+});
+
+test('a log that is a file has each line when it is said, behind what was there', async () => {
+  const places = servePlaces({ alice: messages(1).join('') });
+  const file = join(places.root, 'log');
+  writeFileSync(file, 'before\n');
+  chmodSync(file, 0o666); // For the ordinary user that serves.
+  const wrapper = ['sh', '-c', 'exec "$@" 2>> "$LOG"', 'sh'];
+  const { server, port } = await serving(places, [], { wrapper, env: { LOG: file } });
+  const client = await Pop3Client.loggedIn(port, 'alice', passwordOf('alice'));
+  const lines = () => readFileSync(file, 'utf8').trimEnd().split('\n');
+  expect(lines().at(0)).toBe('before');
+  expect(lines().at(-1)).toMatch(/^2\S+Z info 127\.0\.0\.1 login user=alice /);
+  await client.ok('QUIT');
+  await client.rest();
+  expect(lines().at(-1)).toMatch(/ logout user=alice reason=quit /);
+  expect(await server.stop()).toBe(0);
 });
 
 test('a log on a full disk: the server starts, and serves', async () => {
