@@ -6,7 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { RecoveryReport } from './found-journal.js';
-import type { SpoolIo } from './io.js';
+import type { MaybeLater, SpoolIo } from './io.js';
 import { holdsJournal } from './journal.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import type { Journals } from './move-appended.js';
@@ -32,13 +32,16 @@ export async function unfinishedUsers(io: SpoolIo, stateDir: string): Promise<st
  * Finishes it, under the mailbox locks.
  * @param access undefined when there is no mailbox file
  */
-export async function finishInterrupted(
+export function finishInterrupted(
   access: MailboxAccess | undefined,
   journals: Journals,
-): Promise<RecoveryReport> {
-  const report = await recover(access?.file, journals, access ?? NO_LOCKS);
-  access?.updated();
-  return report;
+): MaybeLater<RecoveryReport> {
+  const finished = (report: RecoveryReport) => {
+    access?.updated();
+    return report;
+  };
+  const report = recover(access?.file, journals, access ?? NO_LOCKS);
+  return report instanceof Promise ? report.then(finished) : finished(report);
 }
 
 /** For who may not finish it. @throws Unavailable SYS/TEMP when there is one */

@@ -99,7 +99,8 @@ export class Spool {
       const access = await this.#openLocked(account, files, named);
       files.access = access;
       const lockedAt = performance.now();
-      await this.#finishInterrupted(account, files);
+      const finishing = this.#finishInterrupted(account, files);
+      if (finishing) await finishing;
       if (access === undefined) {
         await this.#path.now();
         holder.descriptors?.rest(); // For good: a mailbox file that comes later is for the next session.
@@ -202,9 +203,12 @@ export class Spool {
   }
 
   /** No session starts while an UPDATE is unfinished: what it would show is neither old nor new. */
-  async #finishInterrupted({ user }: Account, { access, state }: SessionFiles): Promise<void> {
+  #finishInterrupted({ user }: Account, { access, state }: SessionFiles): Promise<void> | undefined {
     if (this.settings.readOnly) return refuseInterrupted(state.journals);
-    logRecovery(this.deps.log, user, await finishInterrupted(access, state.journals));
+    const tell = (report: RecoveryReport) => logRecovery(this.deps.log, user, report);
+    const report = finishInterrupted(access, state.journals);
+    if (report instanceof Promise) return report.then(tell);
+    tell(report);
   }
 
   #scheduleYield(access: MailboxAccess, lockedAt: number): void {

@@ -13,6 +13,7 @@ import {
   type RecoveryReport,
   setAsideForConflict,
 } from './found-journal.js';
+import type { MaybeLater } from './io.js';
 import type { Journal } from './journal.js';
 import { type JournalHeader, REDO_AT } from './journal-format.js';
 import type { CommittedJournal, JournalState } from './journal-record.js';
@@ -54,25 +55,29 @@ export function logRecovery(log: Log, user: string, report: RecoveryReport): voi
  * @param locks those of the mailbox
  * @throws Unavailable SYS/TEMP when the journal is of another version: then nobody may touch the mailbox
  */
-export async function recover(
+export function recover(
   mailbox: MailboxFile | undefined,
   journals: Journals,
   locks: UpdateLocks,
-): Promise<RecoveryReport> {
+): MaybeLater<RecoveryReport> {
   // At most logins, and so without opening a file.
-  const plan = journals.plan.isIdle();
-  if (plan instanceof Promise ? await plan : plan) {
-    const redo = journals.redo.isIdle(true);
-    if (redo instanceof Promise ? await redo : redo) return { did: 'nothing' };
-  }
-  return recoverFound(mailbox, journals, locks);
+  const idle = areIdle(journals);
+  return idle === true ? { did: 'nothing' } : recoverUnless(idle, mailbox, journals, locks);
 }
 
-async function recoverFound(
+function areIdle({ plan, redo }: Journals): MaybeLater<boolean> {
+  const idle = plan.isIdle();
+  if (idle instanceof Promise) return idle.then(is => is && redo.isIdle(true));
+  return idle && redo.isIdle(true);
+}
+
+async function recoverUnless(
+  idle: MaybeLater<boolean>,
   mailbox: MailboxFile | undefined,
   journals: Journals,
   locks: UpdateLocks,
 ): Promise<RecoveryReport> {
+  if (await idle) return { did: 'nothing' };
   const plan = await journals.plan.read();
   const redo = await journals.redo.read(true);
   if (plan.is === 'committed') {

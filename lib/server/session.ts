@@ -207,7 +207,8 @@ class Session {
         await this.startTls(this.tls);
       }
       if (reply === undefined || reply.next === 'close' || reply.next === 'update') {
-        await this.output.flush();
+        const flushed = this.output.flush();
+        if (flushed) await flushed;
         return this.reason ?? (reply ? 'quit' : 'flooded');
       }
       if (!this.opened && this.output.held >= REPLIES_BEFORE_LOGIN) await this.output.flush();

@@ -190,24 +190,18 @@ export class TcpServer {
     if (descriptors !== undefined && give === undefined) {
       return this.#refuse(accepted, peer, 'too many connections');
     }
+    let place: Place | undefined;
     try {
-      await this.#enter(accepted, peer, behind);
-    } finally {
-      give?.();
-    }
-  }
-
-  async #enter(accepted: Accepted, peer: Peer, behind: boolean): Promise<void> {
-    const { socket } = accepted;
-    const asked = this.#limits.enter(behind ? undefined : peer.address);
-    const place = asked instanceof Promise ? await asked : asked;
-    if ('refused' in place) return this.#refuse(accepted, peer, place.refused);
-    try {
+      const asked = this.#limits.enter(behind ? undefined : peer.address);
+      const entered = asked instanceof Promise ? await asked : asked;
+      if ('refused' in entered) return this.#refuse(accepted, peer, entered.refused);
+      place = entered;
       socket.setKeepAlive(true, KEEPALIVE_AFTER);
       if (behind) await this.#serveBehind(accepted, peer, place);
       else await this.#serve(accepted, peer);
     } finally {
-      place.leave();
+      place?.leave();
+      give?.();
     }
   }
 
