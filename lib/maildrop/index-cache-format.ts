@@ -8,7 +8,7 @@
 import { crc32 } from 'node:zlib';
 import { joinRows } from '../mbox/index-rows.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
-import { type MailboxIndex, OFFSETS, SMALL } from '../mbox/mailbox-index.js';
+import { MailboxIndex, OFFSETS, SMALL } from '../mbox/mailbox-index.js';
 import { possibleIndex } from '../mbox/possible-index.js';
 import { IDENTITY } from '../mbox/unique-id.js';
 import type { FileStat } from './io.js';
@@ -83,6 +83,29 @@ export function encodeIndex(
   octets.set(identities, HEADER + rows * ROW);
   octets.writeUInt32LE(crc32(octets.subarray(AT.flags)), AT.crc);
   return octets;
+}
+
+/**
+ * An index that uses what `encodeIndex` of it has made, in memory of its own: whoever still has an index in that of
+ * `octets` has an empty one from now on.
+ */
+export function moved(
+  { index, identities, ...kept }: KeptIndex,
+  octets: Buffer,
+): { readonly kept: KeptIndex; readonly octets: Buffer } {
+  const rows = index.small.length / SMALL;
+  const { size, hidden, totalOctets } = index;
+  const length = octetsFor(rows, identities.length / IDENTITY);
+  const own = Buffer.from(structuredClone(octets.buffer, { transfer: [octets.buffer as ArrayBuffer] }));
+  const { offsets, small } = columnsIn(own, rows);
+  return {
+    kept: {
+      ...kept,
+      index: new MailboxIndex(offsets, small, size, hidden, totalOctets),
+      identities: own.subarray(HEADER + rows * ROW, length),
+    },
+    octets: own,
+  };
 }
 
 /**

@@ -21,9 +21,11 @@ import {
   joinTail,
   type KeptIndex,
   mostOctets,
+  moved,
   ROOM,
 } from './index-cache-format.js';
 import type { IndexMemory } from './index-memory.js';
+import { type IndexShelf, isOf } from './index-shelf.js';
 import { type FileStat, readFully, type SpoolIo, writeFully } from './io.js';
 import { whyForeign } from './journal-file.js';
 import type { MailboxFile } from './mailbox-file.js';
@@ -42,6 +44,8 @@ export interface IndexCachePlace {
   readonly least: number;
   readonly log: Log;
   readonly memory: IndexMemory;
+  /** What this process has read or written lately. */
+  readonly shelf: IndexShelf;
   /** For smaller mailbox files: what this process remembers of them. */
   readonly small: Unchanged<SmallIndex>;
   /** Undefined for the twins in TypeScript. */
@@ -72,6 +76,9 @@ export class IndexCache {
   #loading: Promise<KeptIndex | undefined> | undefined;
   /** What was read is in it, and what `recall` returned. */
   #octets: Buffer | undefined;
+  #onShelf = false;
+  /** What `recall` returned, if it is known to be true. */
+  #exact: KeptIndex | undefined;
 
   constructor(private readonly place: IndexCachePlace) {
     this.#path = `${place.dir}/index`;
@@ -82,11 +89,24 @@ export class IndexCache {
    * of the file that is found then, or of none.
    * @param named the mailbox file as it is now, or why it cannot be looked at
    */
-  prefetch(named: Promise<{ readonly size: number } | undefined>): void {
+  prefetch(named: Promise<FileStat | undefined>): void {
     this.#loading = named.then(
-      file => (file !== undefined && this.takes(file) ? this.#loadQuietly(file.size) : undefined),
+      file => (file !== undefined && this.takes(file) ? this.#loadUnlessShelved(file) : undefined),
       () => undefined, // Whoever opens it will say why.
     );
+  }
+
+  async #loadUnlessShelved(stat: FileStat): Promise<KeptIndex | undefined> {
+    const { shelf } = this.place;
+    await shelf.settled(this.#path);
+    this.#onShelf = shelf.has(this.#path, stat);
+    return this.#onShelf ? undefined : this.#loadQuietly(stat.size);
+  }
+
+  #takeShelved(stat: FileStat): KeptIndex | undefined {
+    const shelved = this.place.shelf.take(this.#path, stat);
+    this.#octets = shelved?.octets;
+    return shelved?.kept;
   }
 
   /**
@@ -98,16 +118,17 @@ export class IndexCache {
   }
 
   async #recallKept(file: MailboxFile, stat: FileStat): Promise<Recalled | undefined> {
-    const kept = await (this.#loading ?? this.#loadQuietly(stat.size));
+    let kept = await (this.#loading ?? this.#loadUnlessShelved(stat));
     // It may be large, and is needed once.
     this.#loading = undefined;
+    if (this.#onShelf) kept = this.#takeShelved(stat) ?? (await this.#loadQuietly(stat.size));
     if (kept === undefined || kept.stat.dev !== stat.dev || kept.stat.ino !== stat.ino) return undefined;
     // A clock that was set back may give a later change the same time.
     if (kept.seenAt > Date.now()) return undefined;
     const { index, identities } = kept;
-    const same =
-      index.size === stat.size && kept.stat.mtimeNs === stat.mtimeNs && kept.stat.ctimeNs === stat.ctimeNs;
+    const same = isOf(kept, stat);
     if (same && kept.proven) {
+      this.#exact = kept;
       return { index, believed: index.messages, exact: true, identities, scanned: 0 };
     }
     if (!same && index.size >= stat.size) return undefined;
@@ -146,9 +167,20 @@ export class IndexCache {
     return this.takes(index) && scanned + identities * IDENTITY_WORTH >= cost;
   }
 
+  /** Leaves what `recall` returned to the next session of this process, if that is known to be true. */
+  shelve(): void {
+    if (this.#exact === undefined || this.#octets === undefined) return;
+    this.place.shelf.put(this.#path, moved(this.#exact, this.#octets));
+    this.#octets = undefined;
+  }
+
   /** Replaces what is kept, for the next session. Never throws: that it fails costs time only. */
-  async keep(kept: KeptIndex): Promise<void> {
-    const { io, dir, memory } = this.place;
+  keep(kept: KeptIndex): Promise<void> {
+    return this.place.shelf.during(this.#path, () => this.#write(kept));
+  }
+
+  async #write(kept: KeptIndex): Promise<void> {
+    const { io, dir, memory, shelf } = this.place;
     const temporary = `${this.#path}.new`;
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC;
     try {
@@ -157,7 +189,11 @@ export class IndexCache {
       const fd = await io.open(temporary, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600);
       try {
         const octets = encodeIndex(kept, size => memory.take(size));
-        await writeFully(io, fd, octets, 0).finally(() => memory.giveBack(octets));
+        await writeFully(io, fd, octets, 0).finally(() => {
+          // That it did not get into the file makes it no less true.
+          if (kept.proven) shelf.put(this.#path, moved(kept, octets));
+          else memory.giveBack(octets);
+        });
       } finally {
         await io.close(fd);
       }
@@ -182,6 +218,7 @@ export class IndexCache {
   /** What is remembered was found to be wrong. */
   forget(path: string): void {
     this.place.small.forget(path);
+    this.place.shelf.drop(this.#path);
   }
 
   /** Removes what is kept: it was found to be wrong. */

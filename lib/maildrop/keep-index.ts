@@ -1,4 +1,7 @@
-/** What a session leaves of its index to the next, if that spares it more than the writing takes. */
+/**
+ * What a session leaves of its index to the next, in memory, and in the file if that spares more than the writing takes.
+ * No client waits for it: its session is over, and the mailbox may be another's by now.
+ */
 import type { Marked } from '../mbox/compaction.js';
 import { withoutMarked } from '../mbox/index-rows.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
@@ -14,11 +17,20 @@ export interface Leftover {
   readonly doubtful: boolean;
   /** What the unique-ids were made of that were told: `KeptIndex.identities` of the first messages. */
   readonly identities: Buffer | undefined;
-  /** What UPDATE has cut the marked messages out of. */
-  readonly updated: { readonly index: MailboxIndex; readonly marked: Marked } | undefined;
+  readonly updated: Updated | undefined;
 }
 
-/** Gives the mailbox locks back in between. Never throws. */
+export interface Updated {
+  /** What UPDATE has cut the marked messages out of. */
+  readonly index: MailboxIndex;
+  readonly marked: Marked;
+  /** The file after that, looked at under the locks: from there on it was somebody else's turn... */
+  readonly stat: FileStat;
+  /** ...and when that was, milliseconds since 1970. */
+  readonly seenAt: number;
+}
+
+/** Never throws. */
 export async function keepIndex(cache: IndexCache, leftover: Leftover): Promise<void> {
   const { snapshot, doubtful, identities, updated } = leftover;
   if (doubtful) {
@@ -29,8 +41,7 @@ export async function keepIndex(cache: IndexCache, leftover: Leftover): Promise<
   if (updated !== undefined) return keepUpdated(cache, leftover, updated);
   const computed = ((identities?.length ?? 0) - snapshot.identities.length) / IDENTITY;
   if (!cache.takes(snapshot.index)) return rememberSmall(cache, leftover, computed);
-  if (!cache.isWorth(snapshot.index, snapshot.scanned, computed)) return;
-  snapshot.access.yield();
+  if (!cache.isWorth(snapshot.index, snapshot.scanned, computed)) return cache.shelve();
   const { index, stat, seenAt } = snapshot;
   await cache.keep({ index, identities: known(leftover), proven: isProven(snapshot), stat, seenAt });
 }
@@ -50,15 +61,10 @@ function rememberSmall(cache: IndexCache, leftover: Leftover, computed: number):
 async function keepUpdated(
   cache: IndexCache,
   leftover: Leftover,
-  { index, marked }: NonNullable<Leftover['updated']>,
+  { index, marked, stat, seenAt }: Updated,
 ): Promise<void> {
-  const { access, stat: before } = leftover.snapshot;
   const left = withoutMarked(index, marked);
   if (!cache.takes(left)) return cache.takes(leftover.snapshot.index) ? cache.drop() : undefined;
-  const seenAt = Date.now();
-  // Under the locks: from here on it is somebody else's turn. Where even that fails, the times will not fit.
-  const stat = await lookedAt(access.file, before);
-  access.yield();
   const all = known(leftover);
   const kept: Buffer[] = [];
   for (let n = 1; n * IDENTITY <= all.length; n++) {
@@ -67,7 +73,8 @@ async function keepUpdated(
   await cache.keep({ index: left, identities: Buffer.concat(kept), proven: false, stat, seenAt });
 }
 
-async function lookedAt(file: MailboxFile, before: FileStat): Promise<FileStat> {
+/** The file after UPDATE, under the locks. Where even that fails, it is as before, and the times will not fit. */
+export async function lookedAt(file: MailboxFile, before: FileStat): Promise<FileStat> {
   try {
     return await file.stat();
   } catch {

@@ -6,7 +6,6 @@
  */
 import { createHash } from 'node:crypto';
 import { Unavailable } from '../errors.js';
-import type { MailboxIndex } from '../mbox/mailbox-index.js';
 import { IDENTITY } from '../mbox/unique-id.js';
 import { WireForm } from '../mbox/wire.js';
 import type { Maildrop, MessageReader } from '../pop3/ports.js';
@@ -14,7 +13,7 @@ import { BLOCK, type Blocks } from './blocks.js';
 import { CheckedOctets } from './checked-octets.js';
 import { ExtentProof } from './extent-proof.js';
 import { identitiesOf } from './identities.js';
-import { keepIndex } from './keep-index.js';
+import { keepIndex, lookedAt, type Updated } from './keep-index.js';
 import { changeBetween } from './mailbox-file.js';
 import { LaterReader, MessageOnTheWire } from './message-on-the-wire.js';
 import { DiskFailure } from './redo.js';
@@ -67,13 +66,13 @@ export class MboxMaildrop implements Maildrop {
   readonly #marked = new Map<number, string>();
   #uniqueIds: Promise<readonly string[]> | undefined;
   #prepared: Promise<void> | undefined;
-  #closed: Promise<void> | undefined;
+  #givenBack: Promise<void> | undefined;
+  #over: Promise<void> | undefined;
   /** The unique-ids, once a client may know them, and what they were made of. */
   #told: { readonly ids: readonly string[]; readonly identities: Buffer } | undefined;
   /** Messages that a client may have read by an index that is not known to be true. */
   readonly #served = new Set<number>();
-  /** What UPDATE has cut the marked messages out of. */
-  #updated: MailboxIndex | undefined;
+  #updated: Updated | undefined;
   /** Messages of the cache that were to be proved. */
   #proofs = 0;
   /** Whether the index was found to be wrong, or may be. */
@@ -153,32 +152,47 @@ export class MboxMaildrop implements Maildrop {
       // Nothing marked: nothing is written, no lock is taken (design promise P1).
       if (this.#marked.size > 0) {
         const { snapshot, state } = this;
-        this.#updated = await this.options.awake(() => updateMailbox(snapshot, this.#marked, state));
+        const index = await this.options.awake(() => updateMailbox(snapshot, this.#marked, state));
+        const seenAt = Date.now();
+        const stat = await lookedAt(snapshot.access.file, snapshot.stat);
+        this.#updated = { index, marked: this.#marked, stat, seenAt };
       }
     } catch (error) {
       this.#doubtful = true;
       if (error instanceof DiskFailure) this.options.onDiskFailure();
       throw error;
     } finally {
-      await this.release();
+      await this.#giveBack();
     }
   }
 
   release(): Promise<void> {
-    this.#closed ??= this.#leave();
-    return this.#closed;
+    this.#over ??= this.#leave();
+    return this.#over;
   }
 
+  /** What others may wait for, and the client: it may come again once it is answered. */
+  #giveBack(): Promise<void> {
+    this.#givenBack ??= (async () => {
+      await this.#prepared;
+      await this.#octets.close();
+      await this.options.release();
+    })();
+    return this.#givenBack;
+  }
+
+  /** After UPDATE no client waits for the index; and if there was none, the session lock is kept for so long. */
   async #leave(): Promise<void> {
+    const { cache } = this.state;
     try {
       await this.#prepared;
       const { snapshot } = this;
-      const updated = this.#updated && { index: this.#updated, marked: this.#marked };
-      const leftover = { snapshot, doubtful: this.#doubtful, identities: this.#told?.identities, updated };
-      await keepIndex(this.state.cache, leftover);
+      snapshot.access.yield();
+      const identities = this.#told?.identities;
+      await keepIndex(cache, { snapshot, doubtful: this.#doubtful, identities, updated: this.#updated });
     } finally {
-      await this.#octets.close();
-      await this.options.release();
+      await this.#giveBack();
+      cache.close();
     }
   }
 

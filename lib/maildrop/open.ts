@@ -3,6 +3,7 @@
  * In this order: session lock, mailbox file, mailbox locks, recovery, index. Whatever fails, everything
  * taken before is given back, and nothing in the spool has changed but what recovery did.
  */
+import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { Pool } from '../mbox/kernel/memory.js';
 import { NotMbox } from '../mbox/scanner.js';
@@ -12,6 +13,7 @@ import { removeDeadLockFiles } from './dead-lock-files.js';
 import { EmptyMaildrop } from './empty-maildrop.js';
 import type { RecoveryReport } from './found-journal.js';
 import { IndexMemory } from './index-memory.js';
+import { IndexShelf } from './index-shelf.js';
 import { finishInterrupted, refuseInterrupted, unfinishedUsers } from './interrupted.js';
 import { type FileStat, lookAt } from './io.js';
 import { mostEncoded } from './kept-ranges.js';
@@ -29,11 +31,13 @@ import { Takeover } from './takeover.js';
 import { Unchanged } from './unchanged.js';
 import { holdsUpdate } from './update-locks.js';
 
-/** What is remembered of small mailboxes at most, and of journals, octets: of some thousands of users. */
+/** What is remembered at most of large mailboxes, of small ones, and of journals, octets: of the latter, of some thousands. */
 const MOST_REMEMBERED = 4 * 1024 * 1024;
 
 export class Spool {
   readonly #path: SpoolPath;
+  /** What comes before the name of a user, whether or not the spool was given with a slash behind it. */
+  readonly #prefix: string;
   readonly #lockMailbox: LockMailbox;
   readonly #sessions: SessionLocks;
   readonly #blocks: Blocks;
@@ -46,9 +50,12 @@ export class Spool {
     const { runtimeDir: dir, takeover } = settings;
     const { host, log, becomeOwner } = deps;
     this.#path = new SpoolPath(settings.spool);
+    this.#prefix = join(settings.spool, '/');
     this.#blocks = new Blocks(undefined, deps.kernel?.memory);
+    const memory = deps.indexMemory ?? new IndexMemory();
     this.#remembered = {
-      memory: deps.indexMemory ?? new IndexMemory(),
+      memory,
+      shelf: new IndexShelf(memory, MOST_REMEMBERED),
       small: new Unchanged(MOST_REMEMBERED),
       idle: new Unchanged(MOST_REMEMBERED),
     };
@@ -104,7 +111,7 @@ export class Spool {
       if (access === undefined) {
         await this.#path.now();
         holder.descriptors?.rest(); // For good: a mailbox file that comes later is for the next session.
-        return new EmptyMaildrop(() => files.giveBack());
+        return new EmptyMaildrop(() => files.abandon());
       }
       const snapshot = await takeSnapshot(access, files.state.cache);
       const awake = files.mayRest(access, holder.descriptors, this.#blocks);
@@ -125,7 +132,7 @@ export class Spool {
         void maildrop.prepare();
       return maildrop;
     } catch (error) {
-      await files.giveBack();
+      await files.abandon();
       if (error instanceof DiskFailure) this.deps.onDiskFailure?.();
       throw asUnavailable(error, becomeOwner !== undefined);
     }
@@ -150,7 +157,7 @@ export class Spool {
       if (error instanceof DiskFailure) this.deps.onDiskFailure?.();
       throw asUnavailable(error);
     } finally {
-      await files.giveBack();
+      await files.abandon();
     }
   }
 
@@ -189,7 +196,7 @@ export class Spool {
     named?: Promise<FileStat | undefined>,
   ): Promise<MailboxAccess | undefined> {
     const { deps, settings } = this;
-    return MailboxAccess.open(`${settings.spool}/${account.user}`, {
+    return MailboxAccess.open(`${this.#prefix}${account.user}`, {
       io: deps.io,
       kernel: deps.kernel,
       owner: settings.ownerOf(account),

@@ -9,6 +9,7 @@ import type { Account, SessionDescriptors } from '../pop3/ports.js';
 import type { Blocks } from './blocks.js';
 import { IndexCache, type SmallIndex } from './index-cache.js';
 import type { IndexMemory } from './index-memory.js';
+import type { IndexShelf } from './index-shelf.js';
 import { Journal } from './journal.js';
 import type { JournalPlace } from './journal-file.js';
 import type { MailboxAccess } from './mailbox-access.js';
@@ -26,6 +27,8 @@ import { userStateDir } from './user-state-dir.js';
 export interface Remembered {
   /** For the indexes of large mailboxes. */
   readonly memory: IndexMemory;
+  /** Those that were used last. */
+  readonly shelf: IndexShelf;
   /** The indexes of small ones. */
   readonly small: Unchanged<SmallIndex>;
   /** Journals in which nothing was found. */
@@ -43,7 +46,7 @@ export class SessionFiles {
     private readonly deps: MaildropDeps,
     settings: Pick<MaildropSettings, 'stateDir' | 'ownerOf' | 'indexCache'>,
     private readonly account: Account,
-    { memory, small, idle }: Remembered,
+    { memory, shelf, small, idle }: Remembered,
   ) {
     const { io, log, kernel, becomeOwner, planLayouts = USUAL_LAYOUTS } = deps;
     const dir = userStateDir(settings.stateDir, account.user);
@@ -52,7 +55,10 @@ export class SessionFiles {
     this.state = {
       journals: { redo: new Journal(place), plan: new PlanJournal(place, planLayouts) },
       memory: new UniqueIdMemory(io, dir),
-      cache: new IndexCache({ io, dir, owner, memory, small, least: settings.indexCache, log, kernel }),
+      cache: new IndexCache({
+        ...{ io, dir, owner, memory, shelf, small, log, kernel },
+        least: settings.indexCache,
+      }),
     };
   }
 
@@ -87,11 +93,15 @@ export class SessionFiles {
     return work => rest.use(work);
   }
 
-  /** Gives back everything, the session lock last. Whatever was recalled from the cache is empty from then on. */
+  /** There is no session: gives back everything. */
+  abandon(): Promise<void> {
+    this.state.cache.close();
+    return this.giveBack();
+  }
+
+  /** Gives back the files and the locks, the session lock last. What was recalled from the cache is good until that is closed. */
   giveBack(): Promise<void> {
-    const { cache, journals } = this.state;
-    const { redo, plan } = journals;
-    cache.close();
+    const { redo, plan } = this.state.journals;
     return this.#all([
       () => redo.close(),
       () => plan.close(),

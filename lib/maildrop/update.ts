@@ -67,7 +67,6 @@ export async function updateMailbox(
     if (plan === undefined) return index;
     await carryOut(access, journals, plan, now);
     if (touched) await memory.commit();
-    await restoreTimes(access.file, now);
     return index;
   } catch (cause) {
     if (cause instanceof Unavailable) throw cause;
@@ -97,7 +96,10 @@ async function carryOut(
     // Nothing may stand behind what is cut off, not even mail that came just now.
     if (changeBetween(before, await mailbox.stat()) !== 'same') throw changed('it changed before it was cut');
     await io.truncate(fd, plan.from);
-    await io.sync(fd);
+    const synced = io.sync(fd);
+    // Meanwhile, since a client waits; and the descriptor is in use until both are done.
+    const times = restoreTimes(mailbox, stat);
+    await synced.finally(() => times);
     return;
   }
   const keeping: Keeping = { stat: before, from: plan.from, kept };
@@ -107,6 +109,7 @@ async function carryOut(
     if (!(error instanceof NoRoom)) throw error;
     await slideByPlan(access, journals.plan, keeping, verify, error.cause);
   }
+  await restoreTimes(mailbox, stat);
 }
 
 /** The journal was not written, for want of room: nothing has happened. */

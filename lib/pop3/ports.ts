@@ -129,7 +129,10 @@ export interface Maildrop {
    * `Unavailable` when they were not removed; the locks are released then too.
    */
   update(): Promise<void>;
-  /** Ends without UPDATE: nothing is removed, every lock is released. Safe to call twice, and after update(). */
+  /**
+   * Ends the session, without UPDATE unless there was one: every lock is released. Safe to call twice. After update() it
+   * does what the client need not wait for.
+   */
   release(): Promise<void>;
 }
 

@@ -72,6 +72,7 @@ async function update(spool: Spool, marks: number[], overrides: Overrides = CACH
     throw error;
   }
   await maildrop.update();
+  await maildrop.release();
 }
 
 /** A spool of which a session has left a cache that may be used unseen. */
@@ -262,12 +263,14 @@ test.each([
     async (maildrop: Maildrop) => {
       await maildrop.mark(2);
       await maildrop.update();
+      await maildrop.release();
     },
     async (maildrop: Maildrop, all: Answers) => {
       expect(await maildrop.uniqueIds()).toEqual(all.ids);
       await maildrop.mark(1);
       await maildrop.mark(3);
       await maildrop.update();
+      await maildrop.release();
     },
   ]) {
     const spool = spoolWith(flagged(before));
@@ -335,6 +338,7 @@ test('flags changed after the locks were yielded: what was read ahead before is 
   for (const n of [2, 3, 4, 5]) expect(await collect(maildrop.retrieve(n))).toBe(texts[n - 1]);
   await maildrop.mark(2);
   await maildrop.update();
+  await maildrop.release();
   const left = flagged(['O', 'RO', 'O', 'O']).split(/(?<=\n\n)(?=From )/);
   expect(spool.content()).toBe(left.filter((_, i) => i !== 1).join('') + message(5) + message(6));
 });
@@ -382,6 +386,7 @@ test('mail that comes while the session deletes: it is in the next one', async (
   await maildrop.mark(2);
   appendFileSync(spool.mailbox, message('late'));
   await maildrop.update();
+  await maildrop.release();
   expect(await session(spool)).toEqual(await truth(spool));
   expect((await truth(spool)).octets).toHaveLength(12);
 });
@@ -418,6 +423,7 @@ test('who deletes many has the mailbox indexed once, not each message proved', a
   // Each once to be digested, all once to be indexed, and a tenth for the few proofs before that; with 399 a third.
   expect(io.readOf('/spool/alice')).toBeLessThan(2.2 * spool.content().length);
   await maildrop.update();
+  await maildrop.release();
   const { octets, ids } = await truth(spool);
   expect(octets).toHaveLength(1);
   expect(await session(spool)).toMatchObject({ octets, ids });
