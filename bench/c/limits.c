@@ -3,6 +3,7 @@
  *
  * usage: limits scan FILE            reads it and finds each line by memchr(3)           {"ms", "lines"}
  *        limits copy FROM SKIP LENGTH TO   a new file with these octets of FROM, on the disk    {"ms"}
+ *        limits cut FILE LENGTH      ftruncate(2), then fsync(2): the former, and both       {"ms", "synced"}
  *        limits evict FILE           out of the page cache                               {"ms"}
  *        limits sendfile ANSWERS INDEX     a POP3 server without mail: RETR n sends octets of ANSWERS, which hold the
  *                                    replies as they go over the wire; INDEX has their ends, 8 octets each
@@ -46,6 +47,15 @@ static void copy(const char *from, long long skip, long long left, const char *t
   }
   if (fsync(out) < 0) fail(to, strerror(errno));
   printf("{\"ms\":%f}\n", now() - began);
+}
+
+static void cut(const char *path, long long length) {
+  int fd = open_file(path, O_RDWR);
+  double began = now();
+  if (ftruncate(fd, length) < 0) fail(path, strerror(errno));
+  double shorter = now();
+  if (fsync(fd) < 0) fail(path, strerror(errno));
+  printf("{\"ms\":%f,\"synced\":%f}\n", shorter - began, now() - began);
 }
 
 static void evict(const char *path) {
@@ -108,8 +118,9 @@ static void serve_answers(const char *answers, const char *index) {
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "scan") == 0) scan(argv[2]);
   else if (argc == 3 && strcmp(argv[1], "evict") == 0) evict(argv[2]);
+  else if (argc == 4 && strcmp(argv[1], "cut") == 0) cut(argv[2], atoll(argv[3]));
   else if (argc == 6 && strcmp(argv[1], "copy") == 0) copy(argv[2], atoll(argv[3]), atoll(argv[4]), argv[5]);
   else if (argc == 4 && strcmp(argv[1], "sendfile") == 0) serve_answers(argv[2], argv[3]);
-  else fail("limits", "scan FILE | evict FILE | copy FROM SKIP LENGTH TO | sendfile ANSWERS INDEX");
+  else fail("limits", "scan FILE | cut FILE LENGTH | evict FILE | copy FROM SKIP LENGTH TO | sendfile ANSWERS INDEX");
   return 0;
 }
