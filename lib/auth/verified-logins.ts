@@ -30,7 +30,7 @@ interface Entry {
 
 /** For one backend: names are its own. */
 export class VerifiedLogins {
-  readonly #key = randomBytes(32).toString('hex');
+  readonly #key = randomBytes(32);
   /** By user name, and in the order of expiry. */
   readonly #entries = new Map<string, Entry>();
   readonly #lifetime: number;
@@ -76,9 +76,13 @@ export class VerifiedLogins {
     const stored = storedForm(secret);
     if (stored === undefined) return undefined;
     // Neither has a NUL, so the parts cannot be cut in another way. No HMAC, which takes twice the time: it is for
-    // digests that somebody sees, and might make longer ones of.
-    const text = Buffer.from(password.buffer, password.byteOffset, password.length).toString('latin1');
-    return hash('sha256', `${this.#key}${user}\0${stored}\0${text}`, 'buffer');
+    // digests that somebody sees, and might make longer ones of. No string either: a password in one could not be wiped.
+    const text = Buffer.concat([this.#key, Buffer.from(`${user}\0${stored}\0`), password]);
+    try {
+      return hash('sha256', text, 'buffer');
+    } finally {
+      text.fill(0);
+    }
   }
 
   /** A timer of its own: where nobody logs in any more, entries must go all the same. */

@@ -1,5 +1,13 @@
 // The cache of verified logins: what it spares, and that it lets in nobody whom the check would not.
-import { appendFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -203,3 +211,45 @@ describe('with backends whose files change', () => {
     expect([await check(PASSWORD), await check(bytes('other'))]).toEqual([false, true]);
   });
 });
+
+test.skipIf(process.platform !== 'linux')('leaves no copy of a password in memory', () => {
+  const { verified } = cache();
+  const secret = readSecret(MD5);
+  // Of its own memory each, and found by its second half only: what looks for it is none of them.
+  const password = () =>
+    Buffer.from(Buffer.allocUnsafeSlow(64).map((_, i) => 33 + ((i * i * 7 + i * 13) % 90)));
+  const half = password().subarray(32);
+  const ask = () => {
+    const asked = password();
+    verified.has('alice', secret, asked);
+    asked.fill(0);
+  };
+  const first = password();
+  verified.remember('alice', secret, first);
+  const before = copiesInMemory(half);
+  for (let i = 0; i < 300; i++) ask();
+  expect(verified.has('alice', secret, first)).toBe(true);
+  expect(copiesInMemory(half) - before).toBeLessThan(100);
+});
+
+/** How often octets are in what this process may write, whether it still uses that or not. */
+function copiesInMemory(octets: Buffer): number {
+  let copies = 0;
+  const memory = openSync('/proc/self/mem', 'r');
+  const chunk = Buffer.allocUnsafeSlow(1024 * 1024);
+  for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
+    const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
+    if (from === undefined || to === undefined) continue;
+    const end = Number.parseInt(to, 16);
+    for (let at = Number.parseInt(from, 16); at < end; at += chunk.length) {
+      try {
+        const got = chunk.subarray(0, readSync(memory, chunk, 0, Math.min(chunk.length, end - at), at));
+        for (let i = got.indexOf(octets); i >= 0; i = got.indexOf(octets, i + 1)) copies++;
+      } catch {
+        break; // Reserved only.
+      }
+    }
+  }
+  closeSync(memory);
+  return copies;
+}
