@@ -215,9 +215,12 @@ describe('with backends whose files change', () => {
 test.skipIf(process.platform !== 'linux')('leaves no copy of a password in memory', () => {
   const { verified } = cache();
   const secret = readSecret(MD5);
-  // Of its own memory each, and found by its second half only: what looks for it is none of them.
-  const password = () =>
-    Buffer.from(Buffer.allocUnsafeSlow(64).map((_, i) => 33 + ((i * i * 7 + i * 13) % 90)));
+  // Memory of its own each time, which is wiped.
+  const password = () => {
+    const octets = Buffer.allocUnsafeSlow(64);
+    for (const i of octets.keys()) octets[i] = 33 + ((i * i * 7 + i * 13) % 90);
+    return octets;
+  };
   const half = password().subarray(32);
   const ask = () => {
     const asked = password();
