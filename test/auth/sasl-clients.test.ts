@@ -41,7 +41,7 @@ const keys = async (scheme: string) =>
   (await mustRun('doveadm', ['pw', '-s', scheme, '-p', PASSWORD])).replace(/\n$/, '');
 
 const curl = (port: number, password: string, ...args: string[]) =>
-  run('curl', ['-sS', '-m', '20', '-u', `${USER}:${password}`, ...args, `pop3://127.0.0.1:${port}/1`]);
+  run('curl', ['-sS', '-m', '60', '-u', `${USER}:${password}`, ...args, `pop3://127.0.0.1:${port}/1`]);
 
 describe('curl', () => {
   for (const [option, method] of [

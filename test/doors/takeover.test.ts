@@ -38,7 +38,7 @@ for (const kind of DOORS) {
     const run = join(host.state, 'run');
     const names = () => readdirSync(run).filter(name => name.endsWith('.socket'));
     const most = kind.model === 'per-user' ? 1 : 0;
-    await expect.poll(() => names().length, { timeout: 10_000 }).toBeLessThanOrEqual(most);
+    await expect.poll(() => names().length, { timeout: 30_000 }).toBeLessThanOrEqual(most);
   });
 }
 

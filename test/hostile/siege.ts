@@ -109,7 +109,7 @@ export async function expectUntouched(
 ): Promise<void> {
   expect(readdirSync(places.spool).filter(name => name.endsWith('.lock'))).toEqual([]);
   const names = () => readdirSync(places.spool).sort();
-  await expect.poll(names, { timeout: 10_000 }).toEqual(Object.keys(mailboxes).sort());
+  await expect.poll(names, { timeout: 30_000 }).toEqual(Object.keys(mailboxes).sort());
   for (const [user, content] of Object.entries(mailboxes)) {
     expect(places.content(user) === content, `mailbox of ${user} as it was`).toBe(true);
   }

@@ -65,7 +65,7 @@ test.each(['of another daemon', 'of the same daemon', 'of a process of inetd'])(
     expect(server.stderr()).toMatch(/ 127\.0\.0\.1 takeover user=alice from=127\.0\.0\.1 since=/);
     // Where one daemon has had both, for a moment after the last.
     const sockets = () => readdirSync(join(at.state, 'run')).filter(name => name.endsWith('.socket'));
-    await expect.poll(sockets, { timeout: 10_000 }).toEqual([]);
+    await expect.poll(sockets, { timeout: 30_000 }).toEqual([]);
   },
 );
 

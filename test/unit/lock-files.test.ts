@@ -33,7 +33,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   vi.useRealTimers();
-  await expect.poll(spares, { timeout: 10_000 }).toEqual([]);
+  await expect.poll(spares, { timeout: 30_000 }).toEqual([]);
 });
 
 const lockOf = (user: User) => join(dir, `${user}.lock`);
@@ -112,7 +112,7 @@ test("somebody else's lock is in the way of a spare as of any other file, which 
   rmSync(lockOf('carol'));
   await (await locked('carol')).unlock();
   await held.unlock();
-  await expect.poll(() => readdirSync(dir).sort(), { timeout: 10_000 }).toEqual([...USERS]);
+  await expect.poll(() => readdirSync(dir).sort(), { timeout: 30_000 }).toEqual([...USERS]);
 });
 
 test.each([
