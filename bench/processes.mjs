@@ -9,8 +9,13 @@ const MS_PER_TICK = 10;
 
 /** Milliseconds of user and system time, with those of children that have ended and were waited for. */
 export function cpuTime(pid) {
+  return cpuTimeOf(tree(pid));
+}
+
+/** The same of these processes alone. */
+export function cpuTimeOf(pids) {
   let ticks = 0;
-  for (const process of tree(pid)) {
+  for (const process of pids) {
     const stat = read(process, 'stat');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     for (const field of fields.slice(11, 15)) ticks += Number(field);
