@@ -42,14 +42,17 @@ test('says of each kind of file what Node.js says', async () => {
     '/dev/null',
   ]) {
     const named = linuxHost.statNamed(path);
-    if (named === undefined) return console.warn('host-stat.test.ts: no statx(2) here');
+    if (named === undefined && process.env.CI !== 'true') {
+      return console.warn('host-stat.test.ts: no statx(2) here');
+    }
+    expect(named, path).toBeDefined();
     const { atimeNs: _, ...rest } = await nodeIo.lstat(path);
     expect(named, path).toMatchObject(path.startsWith('/proc') ? { kind: 'file', ino: rest.ino } : rest);
-    if (named.kind === 'symlink') continue;
+    if (named!.kind === 'symlink') continue;
     const fd = openSync(path, 'r');
     const opened = await nodeIo.fstat(fd);
     expect(linuxHost.statOpen(fd)!.dev, path).toBe(opened.dev);
-    if (named.kind === 'file' && !path.startsWith('/proc')) expect(linuxHost.statOpen(fd)).toEqual(opened);
+    if (named!.kind === 'file' && !path.startsWith('/proc')) expect(linuxHost.statOpen(fd)).toEqual(opened);
   }
 });
 

@@ -93,6 +93,7 @@ test('a session that ends waits until all is closed, and does not begin again', 
   expect(over).toBe(false);
   closed();
   await end;
+  expect(over).toBe(true);
   rest.begin();
   expect(events).toEqual(['close', 'rest']);
 });
