@@ -66,8 +66,9 @@ async function recoverAndTell(spool: Spool, backends: Backends, names: readonly 
     process.stdout.write(`${result.user}: ${describe(result)}\n`);
   }
   if (names.length === 0) process.stdout.write('no interrupted update\n');
-  const removed = await spool.removeDeadLockFiles();
-  if (removed > 0) process.stdout.write(`lock files of dead processes removed: ${removed}\n`);
+  const { lockFiles, sockets } = await spool.clearUp();
+  if (lockFiles > 0) process.stdout.write(`lock files of dead processes removed: ${lockFiles}\n`);
+  if (sockets > 0) process.stdout.write(`sockets of dead processes removed: ${sockets}\n`);
   if (failures > 0) throw new UsageError(`${failures} of ${names.length} not recovered`, EX.TEMPFAIL);
 }
 

@@ -109,7 +109,7 @@ async function sweep({ spool, backends }: Service, log: Log): Promise<void> {
       if (!('failed' in result)) continue;
       log.write('error', '-', 'recovery-failed', { user: result.user, reason: result.failed.message });
     }
-    await spool.removeDeadLockFiles();
+    await spool.clearUp();
   } catch (error) {
     log.write('error', '-', 'recovery-failed', { reason: String(error) });
   }

@@ -171,15 +171,18 @@ export class Spool {
   }
 
   /**
-   * Removes what processes of ours that were killed have left in the spool beside their locks.
-   * @returns how many files
-   * @throws errors of reading the spool
+   * Removes what processes of ours that were killed have left: files beside the locks of the spool, and sockets
+   * beside the session locks.
+   * @returns how many files and sockets
+   * @throws errors of reading the directories
    */
-  async removeDeadLockFiles(): Promise<number> {
+  async clearUp(): Promise<{ readonly lockFiles: number; readonly sockets: number }> {
     const { host, log, asSpoolGroup } = this.deps;
-    const { length: count } = await removeDeadLockFiles(this.settings.spool, host, asSpoolGroup);
-    if (count > 0) log.write('info', '-', 'lock-files-removed', { count });
-    return count;
+    const { length: lockFiles } = await removeDeadLockFiles(this.settings.spool, host, asSpoolGroup);
+    if (lockFiles > 0) log.write('info', '-', 'lock-files-removed', { count: lockFiles });
+    const sockets = await this.#sessions.removeDeadSockets();
+    if (sockets > 0) log.write('info', '-', 'sockets-removed', { count: sockets });
+    return { lockFiles, sockets };
   }
 
   /** What is named so; meanwhile the cache is read, if it may be of that. */

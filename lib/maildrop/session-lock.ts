@@ -46,6 +46,12 @@ export interface SessionLocks {
    * @throws Unavailable SYS/TEMP
    */
   tryLock(mailboxPath: string): (() => void) | undefined;
+  /**
+   * Removes the sockets of processes that were killed.
+   * @returns how many
+   * @throws errors of reading the directory
+   */
+  removeDeadSockets(): Promise<number>;
 }
 
 export interface SessionLockDeps {
@@ -99,6 +105,10 @@ export class HostSessionLocks implements SessionLocks {
     } finally {
       if (!perUser) closeSync(fd);
     }
+  }
+
+  removeDeadSockets(): Promise<number> {
+    return this.deps.takeover.removeDead();
   }
 
   tryLock(mailboxPath: string): (() => void) | undefined {

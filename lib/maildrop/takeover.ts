@@ -10,7 +10,8 @@
  * for the file system: the directory, and a socket nobody else may write to (umask 077).
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, existsSync, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, existsSync, lstatSync, openSync, unlinkSync } from 'node:fs';
+import { opendir } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Disconnected, errnoOf } from '../errors.js';
@@ -25,6 +26,11 @@ const STAYS = 1000;
 
 /** sun_path of unix(7) holds 108 octets on Linux, 104 on others, one of them NUL. */
 const MAX_PATH = 103;
+
+const NAME = /^[0-9a-f]{16}\.socket$/;
+
+/** Who has made a socket listens at it long before that, milliseconds. */
+const LISTENS_WITHIN = 2000;
 
 // The zone of an IPv6 address may be any name of an interface.
 const REQUEST = /^([0-9a-f]{1,64}) ([!-~]{1,64})\n$/;
@@ -139,15 +145,40 @@ export class Takeover {
     });
   }
 
-  /** Removes the socket of a process that is gone. Only for who has the session lock that named it. */
-  async removeIfDead(socketName: string): Promise<void> {
+  /**
+   * Removes the sockets that processes which were killed have left: no session record may name them any more.
+   * @returns how many
+   * @throws errors of reading the directory
+   */
+  async removeDead(): Promise<number> {
+    let count = 0;
+    try {
+      for await (const { name } of await opendir(this.dir)) {
+        if (NAME.test(name) && this.#isOld(name) && (await this.removeIfDead(name))) count++;
+      }
+    } catch (error) {
+      if (!['EACCES', 'ENOENT'].includes(errnoOf(error) ?? '')) throw error;
+    }
+    return count;
+  }
+
+  #isOld(socketName: string): boolean {
+    const stat = lstatSync(join(this.dir, socketName), { throwIfNoEntry: false });
+    return stat?.isSocket() === true && Math.abs(Date.now() - stat.mtimeMs) > LISTENS_WITHIN;
+  }
+
+  /**
+   * Removes the socket of a process that is gone. For who has the session lock that named it, or when it is old.
+   * @returns whether it was one
+   */
+  async removeIfDead(socketName: string): Promise<boolean> {
     const error = await new Promise<unknown>(resolve => {
       const socket = shortPath(this.dir, socketName, path => connect({ path }));
       socket.on('connect', () => socket.destroy());
       socket.on('error', resolve);
       socket.on('close', () => resolve(undefined));
     });
-    if (errnoOf(error) === 'ECONNREFUSED') this.#unlink(socketName);
+    return errnoOf(error) === 'ECONNREFUSED' && this.#unlink(socketName);
   }
 
   /** Rejects never: sessions are served without takeover then. */
@@ -197,13 +228,17 @@ export class Takeover {
     this.#socket = undefined;
   }
 
-  #unlink(socketName: string): void {
+  /** @returns whether it is gone by that */
+  #unlink(socketName: string): boolean {
     try {
       unlinkSync(join(this.dir, socketName));
+      return true;
     } catch (error) {
       // EACCES: a process that has become its user. The next session of that mailbox removes it.
-      if (['ENOENT', 'EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return;
-      this.log.write('warn', '-', 'takeover-failed', { reason: String(error) });
+      if (!['ENOENT', 'EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) {
+        this.log.write('warn', '-', 'takeover-failed', { reason: String(error) });
+      }
+      return false;
     }
   }
 

@@ -84,13 +84,13 @@ export async function serve(
 }
 
 /** One signal stops all sessions of a server. To take one of many listeners from it would be to look for it. */
-const stoppable = new WeakMap<AbortSignal, Set<Connection>>();
+const CONNECTIONS = new WeakMap<AbortSignal, Set<Connection>>();
 
 function stoppableBy(signal: AbortSignal): Set<Connection> {
-  const known = stoppable.get(signal);
+  const known = CONNECTIONS.get(signal);
   if (known !== undefined) return known;
   const connections = new Set<Connection>();
-  stoppable.set(signal, connections);
+  CONNECTIONS.set(signal, connections);
   const stop = () => {
     for (const connection of connections) connection.stop();
   };

@@ -35,6 +35,7 @@ export const PLAN_INO = 21n;
 const sessionLocks: SessionLocks = {
   lock: async () => ({ beginUpdate: () => {}, release: () => {} }),
   tryLock: () => () => {},
+  removeDeadSockets: async () => 0,
 };
 /** Small enough for short mailboxes to be moved in several steps. */
 export const PLAN_LAYOUT: PlanLayout = { ranges: 512, step: 512 };

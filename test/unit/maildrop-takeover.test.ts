@@ -3,7 +3,7 @@
  * is silent, and when, is said by the test.
  */
 import { spawnSync } from 'node:child_process';
-import { linkSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -252,6 +252,32 @@ describe('the socket', () => {
       await next.maildrop?.release();
       expect(sockets(spool.runtimeDir)).toEqual(left);
     }
+  });
+
+  test('of processes that were killed are removed by who clears up; of no living one, nor one just made', async () => {
+    const spool = spoolWith(MAIL);
+    const [dead, young, file] = ['0123456789abcdef', '1123456789abcdef', '2123456789abcdef'].map(
+      n => `${n}.socket`,
+    );
+    const long = new Date(Date.now() - 3600_000);
+    for (const name of [dead!, young!, 'alice.socket']) {
+      await deadSocket(join(spool.runtimeDir, name));
+      if (name !== young) utimesSync(join(spool.runtimeDir, name), long, long);
+    }
+    writeFileSync(join(spool.runtimeDir, file!), '');
+    utimesSync(join(spool.runtimeDir, file!), long, long);
+    const living = new Party(spool);
+    await living.open();
+    const [own] = sockets(spool.runtimeDir).filter(
+      name => ![dead, young, file, 'alice.socket'].includes(name),
+    );
+    utimesSync(join(spool.runtimeDir, own!), long, long);
+    const process = await mailSpool(spool);
+    expect(await process.clearUp()).toEqual({ lockFiles: 0, sockets: 1 });
+    expect(sockets(spool.runtimeDir).sort()).toEqual([young, file, 'alice.socket', own].sort());
+    await living.maildrop?.release();
+    rmSync(spool.runtimeDir, { recursive: true });
+    expect(await process.clearUp()).toEqual({ lockFiles: 0, sockets: 0 });
   });
 
   test('of a busy process stays for a moment after its last session, and is asked by the next', async () => {
