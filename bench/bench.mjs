@@ -8,6 +8,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
+import yargs from 'yargs';
 import { compile } from './clients.mjs';
 import { writeMail, writeTinyMail } from './mailboxes.mjs';
 import { delay } from './measures/delay.mjs';
@@ -25,14 +26,20 @@ import { Table } from './table.mjs';
 
 const MEASURES = { open, retr, listing, update, sessions, inetd, delay, memory };
 
-const args = process.argv.slice(2);
-const smoke = args.includes('--smoke');
-const option = name => (args.includes(name) ? args[args.indexOf(name) + 1] : undefined);
-const only = option('--only')?.split(',') ?? Object.keys(MEASURES);
-const unknown = only.filter(name => !Object.hasOwn(MEASURES, name));
-if (unknown.length > 0) {
-  console.error(`no such measure: ${unknown.join(', ')}; there are ${Object.keys(MEASURES).join(', ')}`);
-  process.exit(64);
+const { smoke, only, rounds } = yargs(process.argv.slice(2))
+  .usage('npm run bench -- [--smoke] [--only MEASURE,...] [--rounds N]')
+  .option('smoke', { type: 'boolean', default: false, describe: 'does it run: seconds, and no targets' })
+  .option('only', { type: 'string', default: Object.keys(MEASURES).join(','), coerce: asMeasures })
+  .option('rounds', { type: 'number', describe: 'of each measure, interleaved: 5, or 1 with --smoke' })
+  .strict()
+  .version(false)
+  .parseSync();
+
+function asMeasures(list) {
+  const names = list.split(',');
+  const unknown = names.filter(name => !Object.hasOwn(MEASURES, name));
+  if (unknown.length > 0) throw new Error(`no such measure: ${unknown.join(', ')}`);
+  return names;
 }
 
 const site = new Site();
@@ -53,12 +60,12 @@ try {
 /** @returns the exit status: 1 if something could not be measured */
 async function main() {
   const { found, missing } = findPeers();
-  const rounds = Number(option('--rounds') ?? (smoke ? 1 : 5));
+  const times = rounds ?? (smoke ? 1 : 5);
   const table = new Table({ withTargets: !smoke });
   const bench = {
-    ...{ site, table, rounds, smoke, running },
+    ...{ site, table, rounds: times, smoke, running },
     tools: compile(site.directory('tools')),
-    mailboxes: mailboxes(rounds),
+    mailboxes: mailboxes(times),
     /** Milliseconds of RETR or TOP of one mailbox, at most. */
     mostMs: smoke ? 300 : 1500,
     /** Of whole sessions, for one figure. */
