@@ -174,6 +174,9 @@ export function change(path) {
   closeSync(fd);
 }
 
+/** Time for a change to be older than the clock of the file system can tell apart. */
+export const SETTLED_MS = 50;
+
 /**
  * Mail that has been there for a while, and is in the page cache: popa3d sleeps a second over a mailbox whose
  * modification time is this second.

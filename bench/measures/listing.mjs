@@ -4,11 +4,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { inSession, openAndQuit } from '../clients.mjs';
 import { delivery } from '../mailboxes.mjs';
 import { inRound, inTurns, placeFor } from '../running.mjs';
-import { age, change } from '../site.mjs';
+import { age, change, SETTLED_MS } from '../site.mjs';
 
 const DELIVERIES = 3;
-/** Time for a change to be older than the clock of the file system can tell apart. */
-const SETTLED_MS = 50;
 
 export async function listing(bench) {
   const { user, mailbox, name } = bench.mailboxes.find(({ main }) => main);

@@ -11,7 +11,7 @@ import { ask, inSession, openAndQuit, openRepeatedly } from '../clients.mjs';
 import { delivery } from '../mailboxes.mjs';
 import { inRound, inTurns, placeFor } from '../running.mjs';
 import { OURS, startLimits } from '../servers.mjs';
-import { age, change } from '../site.mjs';
+import { age, change, SETTLED_MS } from '../site.mjs';
 
 const TARGETS = {
   cold: [
@@ -23,8 +23,6 @@ const TARGETS = {
     { against: 'best', most: 0.2 },
   ],
 };
-/** Time for a change to be older than the clock of the file system can tell apart. */
-const SETTLED_MS = 50;
 /** Unchanged mailboxes, and deliveries, in each round: few of the peers, who read the mailbox each time. */
 const OPENS = { ours: 8, peers: 2 };
 const IN_A_ROW = 20;

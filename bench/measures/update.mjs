@@ -11,12 +11,11 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ask, inSession, openAndQuit } from '../clients.mjs';
 import { inRound, inTurns, placeFor } from '../running.mjs';
+import { SETTLED_MS } from '../site.mjs';
 
 const COPY = 'copy';
 const CUT = 'ftruncate';
 const CUT_SYNCED = 'ftruncate, fsync';
-/** Time for a change to be older than the clock of the file system can tell apart. */
-const SETTLED_MS = 50;
 const TENTH = { against: 'best', most: 0.1 };
 
 export async function update(bench) {
