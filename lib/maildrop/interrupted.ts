@@ -6,7 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Unavailable } from '../errors.js';
 import type { RecoveryReport } from './found-journal.js';
-import type { MaybeLater, SpoolIo } from './io.js';
+import { type MaybeLater, type SpoolIo, whenThere } from './io.js';
 import { holdsJournal } from './journal.js';
 import type { MailboxAccess } from './mailbox-access.js';
 import type { Journals } from './move-appended.js';
@@ -36,12 +36,10 @@ export function finishInterrupted(
   access: MailboxAccess | undefined,
   journals: Journals,
 ): MaybeLater<RecoveryReport> {
-  const finished = (report: RecoveryReport) => {
+  return whenThere(recover(access?.file, journals, access ?? NO_LOCKS), report => {
     access?.updated();
     return report;
-  };
-  const report = recover(access?.file, journals, access ?? NO_LOCKS);
-  return report instanceof Promise ? report.then(finished) : finished(report);
+  });
 }
 
 /** For who may not finish it. @throws Unavailable SYS/TEMP when there is one */

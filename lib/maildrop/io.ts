@@ -17,6 +17,11 @@ export type { FileStat };
 /** Where the system answers at once, so do we. */
 export type MaybeLater<T> = T | Promise<T>;
 
+/** What `next` makes of an answer: at once, if that is there. */
+export function whenThere<T, R>(answer: MaybeLater<T>, next: (answer: T) => MaybeLater<R>): MaybeLater<R> {
+  return answer instanceof Promise ? answer.then(next) : next(answer);
+}
+
 /** System calls, one method each. They reject, or throw, with Node's errors (`code` = errno name). */
 export interface SpoolIo {
   /** @param seen whether the name was looked up a moment ago: then the disk is not asked again */

@@ -10,12 +10,12 @@ import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import {
-  type FileStat,
   lookAt,
   type MaybeLater,
   readFully,
   type SpoolIo,
   syncDirectory,
+  whenThere,
   writeFully,
 } from './io.js';
 import {
@@ -66,12 +66,11 @@ export class Journal {
 
   /** Whether there is none, or one of ours with nothing in it, as a look from outside tells. @param seen as for `read` */
   isIdle(seen: boolean): MaybeLater<boolean> {
-    const stat = lookAt(this.place.io, this.#path, seen);
-    return stat instanceof Promise ? stat.then(found => this.#isNothing(found)) : this.#isNothing(stat);
-  }
-
-  #isNothing(stat: FileStat | undefined): boolean {
-    return stat === undefined || (stat.size === 0 && whyForeign(stat, this.place.owner) === undefined);
+    const { io, owner } = this.place;
+    return whenThere(
+      lookAt(io, this.#path, seen),
+      stat => stat === undefined || (stat.size === 0 && whyForeign(stat, owner) === undefined),
+    );
   }
 
   /**

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { errnoOf, Unavailable } from '../errors.js';
 import type { Kernel } from '../mbox/kernel/kernel.js';
 import type { MailboxIndex } from '../mbox/mailbox-index.js';
-import { type FileStat, lookAt, type MaybeLater, readFully, type SpoolIo } from './io.js';
+import { type FileStat, lookAt, type MaybeLater, readFully, type SpoolIo, whenThere } from './io.js';
 import type { Rest } from './rest.js';
 import { type ScanOptions, scanFile } from './scan-file.js';
 
@@ -126,12 +126,11 @@ export class MailboxFile {
    * leaves us with a file that nobody will ever look at again.
    */
   isCurrent(): MaybeLater<boolean> {
-    const named = lookAt(this.io, this.path, true);
-    return named instanceof Promise ? named.then(now => this.#isOnly(now)) : this.#isOnly(named);
-  }
-
-  #isOnly(named: FileStat | undefined): boolean {
-    return named?.dev === this.opened.dev && named.ino === this.opened.ino && named.nlink === 1;
+    const { dev, ino } = this.opened;
+    return whenThere(
+      lookAt(this.io, this.path, true),
+      named => named?.dev === dev && named.ino === ino && named.nlink === 1,
+    );
   }
 
   /**

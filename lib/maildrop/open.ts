@@ -15,7 +15,7 @@ import type { RecoveryReport } from './found-journal.js';
 import { IndexMemory } from './index-memory.js';
 import { IndexShelf } from './index-shelf.js';
 import { finishInterrupted, refuseInterrupted, unfinishedUsers } from './interrupted.js';
-import { type FileStat, lookAt } from './io.js';
+import { type FileStat, lookAt, type MaybeLater, whenThere } from './io.js';
 import { mostEncoded } from './kept-ranges.js';
 import { type LockMailbox, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
@@ -213,12 +213,11 @@ export class Spool {
   }
 
   /** No session starts while an UPDATE is unfinished: what it would show is neither old nor new. */
-  #finishInterrupted({ user }: Account, { access, state }: SessionFiles): Promise<void> | undefined {
+  #finishInterrupted({ user }: Account, { access, state }: SessionFiles): MaybeLater<void> {
     if (this.settings.readOnly) return refuseInterrupted(state.journals);
-    const tell = (report: RecoveryReport) => logRecovery(this.deps.log, user, report);
-    const report = finishInterrupted(access, state.journals);
-    if (report instanceof Promise) return report.then(tell);
-    tell(report);
+    return whenThere(finishInterrupted(access, state.journals), report =>
+      logRecovery(this.deps.log, user, report),
+    );
   }
 
   #scheduleYield(access: MailboxAccess, lockedAt: number): void {

@@ -11,12 +11,12 @@ import { join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Range } from '../mbox/compaction.js';
 import {
-  type FileStat,
   lookAt,
   type MaybeLater,
   readFully,
   type SpoolIo,
   syncDirectory,
+  whenThere,
   writeFully,
 } from './io.js';
 import {
@@ -45,7 +45,6 @@ import {
   USUAL_LAYOUT,
 } from './plan-format.js';
 import type { Piece } from './ranges.js';
-import type { Unchanged } from './unchanged.js';
 
 export interface Plan {
   readonly header: PlanHeader;
@@ -96,16 +95,11 @@ export class PlanJournal {
   isIdle(): MaybeLater<boolean> {
     const { io, idle } = this.place;
     if (idle === undefined) return false;
-    const stat = lookAt(io, this.path);
-    return stat instanceof Promise
-      ? stat.then(found => this.#isNothing(idle, found))
-      : this.#isNothing(idle, stat);
-  }
-
-  #isNothing(idle: Unchanged<true>, stat: FileStat | undefined): boolean {
-    if (stat !== undefined && idle.recall(this.path, stat) === undefined) return false;
-    this.#found = stat?.size ?? 0;
-    return true;
+    return whenThere(lookAt(io, this.path), stat => {
+      if (stat !== undefined && idle.recall(this.path, stat) === undefined) return false;
+      this.#found = stat?.size ?? 0;
+      return true;
+    });
   }
 
   /** Opens what is there and says what it is, having checked all of it. It stays open if it is a plan. */

@@ -13,7 +13,7 @@ import {
   type RecoveryReport,
   setAsideForConflict,
 } from './found-journal.js';
-import type { MaybeLater } from './io.js';
+import { type MaybeLater, whenThere } from './io.js';
 import type { Journal } from './journal.js';
 import { type JournalHeader, REDO_AT } from './journal-format.js';
 import type { CommittedJournal, JournalState } from './journal-record.js';
@@ -61,23 +61,15 @@ export function recover(
   locks: UpdateLocks,
 ): MaybeLater<RecoveryReport> {
   // At most logins, and so without opening a file.
-  const idle = areIdle(journals);
-  return idle === true ? { did: 'nothing' } : recoverUnless(idle, mailbox, journals, locks);
+  const idle = whenThere(journals.plan.isIdle(), is => is && journals.redo.isIdle(true));
+  return whenThere(idle, is => (is ? { did: 'nothing' } : recoverFound(mailbox, journals, locks)));
 }
 
-function areIdle({ plan, redo }: Journals): MaybeLater<boolean> {
-  const idle = plan.isIdle();
-  if (idle instanceof Promise) return idle.then(is => is && redo.isIdle(true));
-  return idle && redo.isIdle(true);
-}
-
-async function recoverUnless(
-  idle: MaybeLater<boolean>,
+async function recoverFound(
   mailbox: MailboxFile | undefined,
   journals: Journals,
   locks: UpdateLocks,
 ): Promise<RecoveryReport> {
-  if (await idle) return { did: 'nothing' };
   const plan = await journals.plan.read();
   const redo = await journals.redo.read(true);
   if (plan.is === 'committed') {

@@ -4,6 +4,7 @@
  */
 import { realpath } from 'node:fs/promises';
 import { Unavailable } from '../errors.js';
+import type { MaybeLater } from './io.js';
 
 /** How long the spool is known by the same path, milliseconds. */
 const RESOLVED_FOR = 1000;
@@ -18,7 +19,7 @@ export class SpoolPath {
    * As it was found not long ago. Whoever finds no mailbox then asks `now` whether there is a spool.
    * @throws Unavailable SYS/TEMP
    */
-  lately(): string | Promise<string> {
+  lately(): MaybeLater<string> {
     const now = performance.now();
     if (this.#resolved !== undefined && this.#resolved.until > now) return this.#resolved.path;
     return this.#resolve(now);
