@@ -1,76 +1,87 @@
 /**
  * The body of a message up to the next From_ line, at the speed of the memory: the twin is
- * `Scanner.#scanBody`. Octets are looked at sixteen at a time, each together with the one before it.
+ * `Scanner.#scanBody`. Octets are looked at sixteen at a time, each together with the two before it, which are
+ * loaded again: that costs less than to shift them out of what is loaded.
  */
 import { RESULT } from './layout';
 
 const LF: u8 = 10;
 const CR: u8 = 13;
 const F: u8 = 0x46;
+/** In memory: a constant would be made anew in each turn of the loop. */
+const SOUGHT = memory.data<u8>([LF, F, CR]);
 /** `rom ` as a little-endian word. */
 const ROM_: u32 = 0x206d6f72;
 /** Octets looked at in one turn of the loop. */
 const BLOCK: usize = 64;
-/** Turns after which a lane of eight bits could be full. */
-const TURNS: i32 = 63;
+/** Octets after which a lane of eight bits could be full: 255 / 4 turns. */
+const MOST: usize = 62 * BLOCK;
 
 /**
  * Goes through [start, end), which begins in or at the start of a line that follows no empty line.
  * @param before the octet before `start`, and the one before that if it is LF, shifted left by 8
- * @returns where it stopped: at `From ` after an empty line, or at most 67 octets before `end`;
+ * @returns where it stopped: at `From ` after an empty line, or at most 69 octets before `end`;
  *   `RESULT`: how many LFs up to there have no CR before them
  */
 export function scanBody(start: usize, end: usize, before: u32): usize {
-  let at = start;
-  let previous = i8x16.replace_lane(i8x16.splat(0), 15, <i8>(before & 0xff));
-  let bare: u32 = 0;
-  while (at + BLOCK + 4 <= end) {
+  store<u32>(RESULT, 0);
+  if (start + 2 + BLOCK + 4 > end) return start;
+  let bare = <u32>(load<u8>(start) === LF && <u8>before !== CR);
+  if (isNext(start + 1, start, before)) {
+    store<u32>(RESULT, bare);
+    return start + 1;
+  }
+  // From here on, every octet has the two before it in memory; LFs are counted when they are the one before.
+  const lf = v128.load_splat<u8>(SOUGHT);
+  const f = v128.load_splat<u8>(SOUGHT, 1);
+  const cr = v128.load_splat<u8>(SOUGHT, 2);
+  let at = start + 2;
+  const last = end - BLOCK - 4;
+  while (at <= last) {
     let counts = i8x16.splat(0);
-    for (let turn = 0; turn < TURNS && at + BLOCK + 4 <= end; turn++) {
-      const a = v128.load(at);
-      const b = v128.load(at, 16);
-      const c = v128.load(at, 32);
-      const d = v128.load(at, 48);
-      const beforeA = shifted(previous, a);
-      const beforeB = shifted(a, b);
-      const beforeC = shifted(b, c);
-      const beforeD = shifted(c, d);
-      const f = v128.or(
-        v128.or(lineWithF(beforeA, a), lineWithF(beforeB, b)),
-        v128.or(lineWithF(beforeC, c), lineWithF(beforeD, d)),
+    for (const stop = min(last, at + MOST); at <= stop; at += BLOCK) {
+      const two = at - 2;
+      const lfA = i8x16.eq(v128.load(two, 1), lf);
+      const lfB = i8x16.eq(v128.load(two, 17), lf);
+      const lfC = i8x16.eq(v128.load(two, 33), lf);
+      const lfD = i8x16.eq(v128.load(two, 49), lf);
+      const fs = v128.or(
+        v128.or(
+          v128.and(i8x16.eq(v128.load(two, 2), f), lfA),
+          v128.and(i8x16.eq(v128.load(two, 18), f), lfB),
+        ),
+        v128.or(
+          v128.and(i8x16.eq(v128.load(two, 34), f), lfC),
+          v128.and(i8x16.eq(v128.load(two, 50), f), lfD),
+        ),
       );
-      if (v128.any_true(f)) {
-        const found = firstFrom(start, at, before);
-        if (found < at + BLOCK) {
-          store<u32>(RESULT, bare + sum(counts) + bareIn(start, at, found, before));
+      if (v128.any_true(fs)) {
+        const found = nextIn(at, start, before);
+        if (found !== 0) {
+          store<u32>(RESULT, bare + sum(counts) + bareUpTo(at, found));
           return found;
         }
       }
-      const first = i8x16.add(bareLf(beforeA, a), bareLf(beforeB, b));
-      const second = i8x16.add(bareLf(beforeC, c), bareLf(beforeD, d));
-      counts = i8x16.sub(counts, i8x16.add(first, second));
-      previous = d;
-      at += BLOCK;
+      const bareA = v128.andnot(lfA, i8x16.eq(v128.load(two), cr));
+      const bareB = v128.andnot(lfB, i8x16.eq(v128.load(two, 16), cr));
+      const bareC = v128.andnot(lfC, i8x16.eq(v128.load(two, 32), cr));
+      const bareD = v128.andnot(lfD, i8x16.eq(v128.load(two, 48), cr));
+      counts = i8x16.sub(counts, i8x16.add(i8x16.add(bareA, bareB), i8x16.add(bareC, bareD)));
     }
     bare += sum(counts);
   }
-  store<u32>(RESULT, bare);
+  store<u32>(RESULT, bare + <u32>(load<u8>(at - 1) === LF && load<u8>(at - 2) !== CR));
   return at;
 }
 
-/** Each octet's predecessor. */
-function shifted(previous: v128, octets: v128): v128 {
-  return v128.shuffle<u8>(previous, octets, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30);
-}
-
-/** -1 in the lane of each LF that has no CR before it. */
-function bareLf(before: v128, octets: v128): v128 {
-  return v128.andnot(i8x16.eq(octets, i8x16.splat(LF)), i8x16.eq(before, i8x16.splat(CR)));
-}
-
-/** -1 in the lane of each F at the start of a line. */
-function lineWithF(before: v128, octets: v128): v128 {
-  return v128.and(i8x16.eq(octets, i8x16.splat(F)), i8x16.eq(before, i8x16.splat(LF)));
+/** One bit for each of the 64 octets at `at` that is `octet`. */
+function marks(at: usize, octet: u8): u64 {
+  const wanted = i8x16.splat(octet);
+  const a = i8x16.bitmask(i8x16.eq(v128.load(at), wanted));
+  const b = i8x16.bitmask(i8x16.eq(v128.load(at, 16), wanted));
+  const c = i8x16.bitmask(i8x16.eq(v128.load(at, 32), wanted));
+  const d = i8x16.bitmask(i8x16.eq(v128.load(at, 48), wanted));
+  return <u64>(<u32>(a | (b << 16))) | ((<u64>(<u32>(c | (d << 16)))) << 32);
 }
 
 function sum(counts: v128): u32 {
@@ -89,23 +100,24 @@ function octet(start: usize, at: usize, before: u32): u8 {
   return <u8>(at + 1 === start ? before & 0xff : before >> 8);
 }
 
-/** Where the first `From ` after an empty line is in the block at `block`, or the end of the block. */
-function firstFrom(start: usize, block: usize, before: u32): usize {
-  for (let at = block; at < block + BLOCK; at++) {
-    // The line at `start` follows no empty line.
-    if (load<u8>(at) !== F || at === start || load<u32>(at, 1) !== ROM_) continue;
-    if (octet(start, at - 1, before) !== LF) continue;
-    const last = octet(start, at - 2, before);
-    if (last === LF || (last === CR && octet(start, at - 3, before) === LF)) return at;
+/** Where `From ` after an empty line begins among the 64 octets at `at`; 0 if it does not. */
+function nextIn(at: usize, start: usize, before: u32): usize {
+  for (let marked = marks(at, F) & marks(at - 1, LF); marked !== 0; marked &= marked - 1) {
+    const found = at + <usize>ctz(marked);
+    if (isNext(found, start, before)) return found;
   }
-  return block + BLOCK;
+  return 0;
 }
 
-/** How many LFs in [block, stop) have no CR before them. */
-function bareIn(start: usize, block: usize, stop: usize, before: u32): u32 {
-  let bare: u32 = 0;
-  for (let at = block; at < stop; at++) {
-    if (load<u8>(at) === LF && octet(start, at - 1, before) !== CR) bare++;
-  }
-  return bare;
+/** How many LFs in [at - 1, stop), of 64 octets at most, have no CR before them. */
+function bareUpTo(at: usize, stop: usize): u32 {
+  const bare = marks(at - 1, LF) & ~marks(at - 2, CR);
+  return <u32>popcnt(bare & (((<u64>2) << (<u64>(stop - at))) - 1));
+}
+
+/** Whether `From ` after an empty line begins at `at`, which is after `start`. */
+function isNext(at: usize, start: usize, before: u32): bool {
+  if (load<u8>(at) !== F || load<u32>(at, 1) !== ROM_ || load<u8>(at - 1) !== LF) return false;
+  const last = octet(start, at - 2, before);
+  return last === LF || (last === CR && octet(start, at - 3, before) === LF);
 }

@@ -3,6 +3,7 @@
  * and `HeaderFilter`.
  */
 import { crc32 } from './crc';
+import { lineEnds } from './from-line';
 import { FIRST_OCTETS, HIDDEN_FIELDS, RESULT } from './layout';
 
 const LF: u8 = 10;
@@ -47,11 +48,6 @@ export function scanHeader(start: usize, end: usize, crc: u32): usize {
     line = lf + 1;
   }
   return 0;
-}
-
-/** One bit for each LF among sixteen octets. */
-function lineEnds(block: usize): i32 {
-  return i8x16.bitmask(i8x16.eq(v128.load(block), i8x16.splat(LF)));
 }
 
 /** Whether a hidden field begins at `line`: name and colon, in any case. */
