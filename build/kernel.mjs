@@ -20,7 +20,7 @@ const { error, stderr, stdout } = await asc.main(
     'index.ts',
     ...['--outFile', 'kernel.wasm', '--runtime', 'stub', '--optimizeLevel', '3', '--noAssert'],
     // Pages of 64 KiB: one below the slots, the slots, the blocks, the places, and one behind them. See layout.ts.
-    ...['--enable', 'simd', '--initialMemory', '162', '--maximumMemory', '162', '--memoryBase', '57344'],
+    ...['--enable', 'simd', '--initialMemory', '226', '--maximumMemory', '226', '--memoryBase', '57344'],
   ],
   {
     readFile: name => {

@@ -9,8 +9,8 @@ import { Scanner } from '../mbox/scanner.js';
 import { readFully, type SpoolIo } from './io.js';
 import { othersTurn, TURN } from './others-turn.js';
 
-/** Octets read at a time: with half of it the calls for them show. */
-export const SCAN_CHUNK = 512 * 1024;
+/** Octets read at a time: with half of it the calls for them show, and the messages that are cut. */
+export const SCAN_CHUNK = 1024 * 1024;
 
 /** Messages gone through before looking at the time, or empty lines in them. */
 const PIECE = 1000;

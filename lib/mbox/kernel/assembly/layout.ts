@@ -33,7 +33,7 @@ export const MOST_ROWS: i32 = 460;
 export const SLOTS: i32 = 65536;
 
 /** Octets of a slot: what is read from a file at a time. */
-export const SLOT_SIZE: i32 = 524288;
+export const SLOT_SIZE: i32 = 1048576;
 
 /** How many there are. A page that nobody ever wrote to takes no memory of the machine. */
 export const SLOT_COUNT: i32 = 8;
