@@ -11,8 +11,9 @@ import type { Spool } from './maildrop/open.js';
 import type { MaildropDeps, MaildropSettings } from './maildrop/spool-settings.js';
 import type { Kernel } from './mbox/kernel/kernel.js';
 import { Networks } from './networks.js';
-import type { Account, Authenticator } from './pop3/ports.js';
+import type { Account, Authenticator, Challenger } from './pop3/ports.js';
 import { KeyedLimit } from './server/limits.js';
+import { LocalLogins, type Logins } from './server/logins.js';
 import { OutputPlaces } from './server/output.js';
 import { DEFAULT_SESSION_SETTINGS, type SessionServices } from './server/session.js';
 import { Throttle } from './server/throttle.js';
@@ -87,15 +88,33 @@ export async function createSpool(config: SpoolConfig, parts: Omit<Parts, 'authe
   return new Spool({ ...parts, io: hostIo(parts.host), kernel }, { ...config, ownerOf: parts.ownerOf });
 }
 
-export interface Services extends SessionServices {
-  readonly users: KeyedLimit;
-  readonly throttle: Throttle;
+export interface WarmServices extends SessionServices {
   /** Loads what is otherwise loaded at the first login, for a process that is about to give up root. */
   warmUp(): Promise<void>;
 }
 
+export interface Services extends WarmServices {
+  readonly logins: LocalLogins;
+  readonly authenticator: Authenticator;
+}
+
+/** The services of a process that counts and checks logins itself. */
 export function createServices(config: SessionConfig, parts: Parts): Services {
-  const { log, authenticator } = parts;
+  const { authenticator } = parts;
+  const logins = new LocalLogins({
+    authenticator,
+    users: new KeyedLimit(config.maxConnectionsPerUser),
+    throttle: new Throttle({ most: config.maxFailureDelay, mostWaiting: config.maxWaitingLogins }),
+  });
+  return { ...sessionServices(config, { ...parts, logins }), logins, authenticator };
+}
+
+/** Whoever `logins` asks counts and checks them. */
+export function sessionServices(
+  config: SessionConfig,
+  parts: Omit<Parts, 'authenticator'> & { readonly authenticator: Challenger; readonly logins: Logins },
+): WarmServices {
+  const { log, authenticator, logins } = parts;
   let loaded: Promise<Spool> | undefined;
   const places = new OutputPlaces();
   const load = async () => {
@@ -111,8 +130,7 @@ export function createServices(config: SessionConfig, parts: Parts): Services {
     log,
     authenticator,
     openMaildrop: async (account, peer, holder) => (await spool()).open(account, peer, holder),
-    users: new KeyedLimit(config.maxConnectionsPerUser),
-    throttle: new Throttle({ most: config.maxFailureDelay, mostWaiting: config.maxWaitingLogins }),
+    logins,
     places,
     askKernel: fd => parts.host.acknowledged(fd),
     limitReceived: (fd, octets) => parts.host.limitReceived(fd, octets),

@@ -84,6 +84,7 @@ function connectionServices(
     return { services: createServices(settings, { host, log, authenticator: backends, ownerOf }), tls };
   }
   const perUser = new PerUser(host, settings);
-  const services = createServices(settings, { host, log, authenticator: backends, ...perUser.parts });
+  const authenticator = perUser.confineBackends(backends);
+  const services = createServices(settings, { host, log, authenticator, ...perUser.parts });
   return { services: perUser.confine(services), tls: tls && perUser.confineTls(tls) };
 }

@@ -46,10 +46,9 @@ export class PerUser {
     };
   }
 
-  /** The services with root only where it is needed. */
-  confine(services: SessionServices): SessionServices {
-    const { authenticator } = services;
-    const confined: Authenticator = {
+  /** The backends with root only while they are asked something. */
+  confineBackends(authenticator: Authenticator): Authenticator {
+    return {
       checkPassword: (user, password, peer) =>
         this.#asRoot(() => authenticator.checkPassword(user, password, peer)),
       provable: () => this.#asRoot(() => authenticator.provable()),
@@ -57,10 +56,13 @@ export class PerUser {
         this.#asRoot(() => authenticator.scramChallenge(method, user, peer)),
       checkProof: (proof, peer) => this.#asRoot(() => authenticator.checkProof(proof, peer)),
     };
+  }
+
+  /** Gives up root where it is not needed. @param services of backends that are confined */
+  confine(services: SessionServices): SessionServices {
     this.#lower();
     return {
       ...services,
-      authenticator: confined,
       openMaildrop: (account, peer, holder) =>
         this.#asRoot(() => services.openMaildrop(account, peer, holder)),
     };

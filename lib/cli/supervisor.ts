@@ -136,9 +136,12 @@ export class Supervisor {
         if (name === 'disk-failed') onDiskFailure();
         if (name === 'alive') pulse.heard();
       },
-      closed: reason => {
-        // Usually it is gone already. If it talks nonsense, nobody knows what it is.
-        log.write('debug', '-', 'worker-closed', { worker: process.pid, reason });
+      closed: (reason, nonsense) => {
+        // Usually it is gone already.
+        const { connections } = authority;
+        if (nonsense)
+          log.write('error', '-', 'worker-distrusted', { worker: process.pid, reason, connections });
+        else log.write('debug', '-', 'worker-closed', { worker: process.pid, reason });
         process.kill();
       },
     });

@@ -14,16 +14,10 @@ import { WORKER_PIPE, WORKER_SOCKETS } from '../host/worker-process.js';
 import { createLog, type Log, silentLog } from '../log.js';
 import type { Account } from '../pop3/ports.js';
 import { DescriptorBudget } from '../server/descriptors.js';
-import type { SessionServices } from '../server/session.js';
 import { TcpServer } from '../server/tcp.js';
 import { Channel } from '../server/worker-channel.js';
-import {
-  RemoteAdmission,
-  RemoteAuthenticator,
-  RemoteThrottle,
-  RemoteUsers,
-} from '../server/worker-remote.js';
-import { createServices, type Services } from '../services.js';
+import { RemoteAdmission, RemoteChallenger, remoteLogins } from '../server/worker-remote.js';
+import { sessionServices, type WarmServices } from '../services.js';
 import type { Certificates } from '../tls/certificates.js';
 import type { PemPair } from '../tls/pem-files.js';
 import { GRACE } from './foreground.js';
@@ -119,21 +113,17 @@ class Worker {
     this.#channel.tell('ready');
   }
 
-  #services(host: Host, settings: Settings): SessionServices & Pick<Services, 'warmUp'> {
+  #services(host: Host, settings: Settings): WarmServices {
     const channel = this.#channel;
-    const own = createServices(settings, {
+    const own = sessionServices(settings, {
       host,
       log: this.#log,
-      authenticator: new RemoteAuthenticator(channel),
+      authenticator: new RemoteChallenger(channel),
+      logins: remoteLogins,
       ownerOf: (account: Account) => mailboxOwner(host, account),
       onDiskFailure: () => channel.tell('disk-failed'),
     });
-    return {
-      ...own,
-      throttle: new RemoteThrottle(channel),
-      users: new RemoteUsers(channel),
-      descriptors: new DescriptorBudget(),
-    };
+    return { ...own, descriptors: new DescriptorBudget() };
   }
 
   #offer({ implicit, minVersion }: SocketTls) {

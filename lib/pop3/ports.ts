@@ -78,12 +78,16 @@ export type ProofVerdict =
   | { readonly account: Account; readonly serverSignature?: Uint8Array }
   | { readonly refused: string };
 
-/** Every way to log in. Whatever is asked of it, it throws `Unavailable` as `PasswordChecker` does. */
-export interface Authenticator extends PasswordChecker {
+/** What there is to be told before a proof. Throws `Unavailable` as `PasswordChecker` does. */
+export interface Challenger {
   /** Of the users as they are now: what is worth being offered. */
   provable(): Promise<Provable>;
   /** For whoever is asked, whether or not there is such a user, and always the same. */
   scramChallenge(method: ScramMethod, user: Uint8Array, peer: Peer): Promise<ScramChallenge>;
+}
+
+/** Every way to log in. Whatever is asked of it, it throws `Unavailable` as `PasswordChecker` does. */
+export interface Authenticator extends PasswordChecker, Challenger {
   checkProof(proof: Proof, peer: Peer): Promise<ProofVerdict>;
 }
 

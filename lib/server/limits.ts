@@ -27,12 +27,6 @@ export interface Admission {
   enter(address: string | undefined): MaybeLater<Place | { readonly refused: string }>;
 }
 
-/** How many of each key may be inside, such as the connections of a user. */
-export interface KeyedPlaces {
-  /** @returns what to call once when it is over; undefined when there are too many already */
-  enter(key: string): MaybeLater<(() => void) | undefined>;
-}
-
 export class ConnectionLimits implements Admission {
   #total = 0;
   readonly #addresses: KeyedLimit;
@@ -76,7 +70,7 @@ export interface LocalPlace extends Place {
 }
 
 /** At most so many of each key. Memory is bounded by the number of those inside. */
-export class KeyedLimit implements KeyedPlaces {
+export class KeyedLimit {
   readonly #inside = new Map<string, number>();
 
   constructor(private readonly most: number) {}

@@ -4,8 +4,10 @@
  */
 import { AuthenticationFailed, BadRequest, Disconnected, Unavailable } from '../errors.js';
 import type { Credentials } from '../pop3/authorization.js';
-import type { Account, Maildrop, Peer, ProofVerdict } from '../pop3/ports.js';
+import type { Account, Maildrop, Peer } from '../pop3/ports.js';
 import type { Connection } from './connection.js';
+import type { Place } from './limits.js';
+import type { LoginAttempt } from './logins.js';
 import type { SessionLog } from './session-log.js';
 import type { SessionServices } from './session-services.js';
 
@@ -26,39 +28,34 @@ export async function attemptLogin(
   connection: Pick<Connection, 'pause' | 'mustBeOpen' | 'silentFor' | 'cut'>,
   log: SessionLog,
   credentials: Credentials,
+  place: Place | undefined,
 ): Promise<LoggedIn> {
   const user = Buffer.from(credentials.user).toString();
   const { method } = credentials;
-  const login = 'password' in credentials ? { password: credentials.password, peer } : undefined;
   let began = performance.now();
   let checked = false;
-  const begun = services.throttle.begin(peer.address, credentials.user, login);
-  const attempt = begun instanceof Promise ? await begun : begun;
+  let attempt: LoginAttempt | undefined;
   try {
+    const begun = services.logins.begin(peer, credentials, place);
+    attempt = begun instanceof Promise ? await begun : begun;
     if (attempt === undefined) throw tooMany();
     if (attempt.wait > 0) {
       await connection.pause(attempt.wait);
       began = performance.now();
     }
-    const { found } = attempt;
-    const verdict = found ? found.verdict() : await check(services, credentials, peer);
+    const checking = attempt.check(credentials);
+    const outcome = checking instanceof Promise ? await checking : checking;
     checked = true;
-    if ('refused' in verdict) {
-      // Before the wait, so that what reads the log (fail2ban) is not slower than the client; and also when the
-      // client has left: where backends are slow to say no, a guesser need not wait for it.
-      attempt.failed();
+    if ('refused' in outcome) {
+      // Before the wait, so that what reads the log (fail2ban) is not slower than the client.
       const waited = attempt.wait > 0 ? Math.round(attempt.wait / 1000) : undefined;
-      log.write('info', 'login-failed', { user, reason: verdict.refused, method, waited });
+      log.write('info', 'login-failed', { user, reason: outcome.refused, method, waited });
       await connection.pause(untilAnswer(performance.now() - began, services.settings.failureDelay));
-      throw new AuthenticationFailed(verdict.refused);
+      throw new AuthenticationFailed(outcome.refused);
     }
     connection.mustBeOpen();
-    attempt.succeeded();
-    const { account } = verdict;
-    if ('confirm' in credentials) await confirm(credentials, verdict);
-    const entered = found ? found.enter() : services.users.enter(account.user);
-    const leave = entered instanceof Promise ? await entered : entered;
-    return await open(services, peer, connection, account, leave);
+    if ('confirm' in credentials) await confirm(credentials, outcome);
+    return await open(services, peer, connection, outcome.account, outcome.enter());
   } catch (error) {
     if (error instanceof Unavailable) {
       // Nothing was checked, nothing was waited for: it may come as often as anybody likes.
@@ -71,7 +68,7 @@ export async function attemptLogin(
     }
     throw error;
   } finally {
-    attempt?.abandoned();
+    attempt?.over();
   }
 }
 
@@ -116,17 +113,6 @@ function tooMany(): Unavailable {
   return new Unavailable('SYS/TEMP', 'too many login attempts from your address, try again later', {
     fatal: true,
   });
-}
-
-function check(
-  { authenticator }: SessionServices,
-  credentials: Credentials,
-  peer: Peer,
-): Promise<ProofVerdict> {
-  if ('refused' in credentials) return Promise.resolve({ refused: credentials.refused });
-  if ('password' in credentials)
-    return authenticator.checkPassword(credentials.user, credentials.password, peer);
-  return authenticator.checkProof(credentials, peer);
 }
 
 /** RFC 5802 §3: the client sees our proof, too, before anything else happens. */

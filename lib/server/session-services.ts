@@ -3,12 +3,11 @@ import type { Duplex } from 'node:stream';
 import type { SecureVersion } from 'node:tls';
 import type { Log } from '../log.js';
 import type { Plaintext, SaslContext } from '../pop3/mechanisms.js';
-import type { Authenticator, OpenMaildrop } from '../pop3/ports.js';
+import type { Challenger, OpenMaildrop } from '../pop3/ports.js';
 import type { DescriptorBudget } from './descriptors.js';
-import type { KeyedPlaces } from './limits.js';
+import type { Logins } from './logins.js';
 import type { OutputPlaces } from './output.js';
 import type { AskKernel } from './silence.js';
-import type { Attempts } from './throttle.js';
 
 export interface SessionSettings {
   /** Name in the greeting and in APOP's timestamp. */
@@ -82,12 +81,11 @@ export interface TlsOffer {
 }
 
 export interface SessionServices {
-  readonly throttle: Attempts;
-  /** Connections of each user, from the right password on. */
-  readonly users: KeyedPlaces;
+  readonly logins: Logins;
   /** Where one process serves many. */
   readonly descriptors?: DescriptorBudget;
-  readonly authenticator: Authenticator;
+  /** For what an exchange needs before there is anything to check. */
+  readonly authenticator: Challenger;
   readonly openMaildrop: OpenMaildrop;
   readonly askKernel: AskKernel;
   /** Where replies are put together; memory of one's own, unless there is better. */

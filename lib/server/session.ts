@@ -17,7 +17,7 @@ import { isProxyHeader, type Line, parseRequest } from '../pop3/request.js';
 import { beginTransaction, type Transaction, transaction } from '../pop3/transaction.js';
 import { Connection, type Patience, type Reason } from './connection.js';
 import { type Greeting, greet } from './greeting.js';
-import type { MaybeLater } from './limits.js';
+import type { MaybeLater, Place } from './limits.js';
 import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { isLocal } from './peer.js';
@@ -58,6 +58,8 @@ export interface ServeOptions {
   readonly greeted?: boolean;
   /** Takes what a client can have us write without a login, as often as it likes. Default: the log. */
   readonly strangers?: Log;
+  /** Where the connection was counted in. */
+  readonly place?: Place;
 }
 
 /**
@@ -111,6 +113,7 @@ class Session {
   private readonly refusals: Refusals;
   private readonly tls: TlsOffer | undefined;
   private readonly greeted: boolean;
+  private readonly place: Place | undefined;
   private state: Authorization | Transaction;
   private account: Account | undefined;
   /** Ours to release from the moment it is open. */
@@ -128,8 +131,9 @@ class Session {
     private readonly connection: Connection,
     private readonly peer: Peer,
     private readonly services: SessionServices,
-    { tls, strangers, greeted = false }: ServeOptions,
+    { tls, strangers, greeted = false, place }: ServeOptions,
   ) {
+    this.place = place;
     this.tls = tls;
     this.greeted = greeted;
     this.output = new Output(connection, services.places);
@@ -318,6 +322,7 @@ class Session {
       this.connection,
       this.log,
       credentials,
+      this.place,
     );
     this.maildrop = maildrop;
     this.leave = leave;

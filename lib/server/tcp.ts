@@ -198,7 +198,7 @@ export class TcpServer {
       place = entered;
       socket.setKeepAlive(true, KEEPALIVE_AFTER);
       if (behind) await this.#serveBehind(accepted, peer, place);
-      else await this.#serve(accepted, peer);
+      else await this.#serve(accepted, peer, place);
     } finally {
       place?.leave();
       give?.();
@@ -213,11 +213,11 @@ export class TcpServer {
     if (client === undefined) return;
     const refused = await place.countFor(client.address);
     if (refused !== undefined) this.#refuse(accepted, client, refused);
-    else await this.#serve(accepted, client);
+    else await this.#serve(accepted, client, place);
   }
 
-  #serve({ socket, tls }: Accepted, peer: Peer): Promise<void> {
-    const options = { signal: this.#draining.signal, tls, strangers: this.#refusals };
+  #serve({ socket, tls }: Accepted, peer: Peer, place: Place): Promise<void> {
+    const options = { signal: this.#draining.signal, tls, strangers: this.#refusals, place };
     return serve(socket, peer, this.options.services, options);
   }
 

@@ -9,8 +9,6 @@
  * Unknown users are counted like any other. Memory is bounded.
  */
 import { networkOf } from '../networks.js';
-import type { Peer, ProofVerdict } from '../pop3/ports.js';
-import type { MaybeLater } from './limits.js';
 
 export interface ThrottleSettings {
   /** The longest wait for one attempt, milliseconds; 0 for none at all. */
@@ -22,36 +20,10 @@ export interface ThrottleSettings {
 /** An attempt that may go on after `wait` milliseconds. One of its ends must be called. */
 export interface Attempt {
   readonly wait: number;
-  /** Where whoever counts has checked the password, too, since there was nothing to wait for. */
-  readonly found?: Found | undefined;
   failed(): void;
   succeeded(): void;
   /** It told nothing: the client left before anything was checked, or a backend is down. */
   abandoned(): void;
-}
-
-/** What became of a password, for whoever it lets in. */
-export interface Found {
-  /** @throws Unavailable when it could not be checked */
-  verdict(): ProofVerdict;
-  /** Counts in a connection of the user of the verdict, once. @returns as `KeyedPlaces.enter` */
-  enter(): (() => void) | undefined;
-}
-
-/** By USER and PASS, or a mechanism that sends the password. */
-export interface PasswordLogin {
-  readonly password: Uint8Array;
-  readonly peer: Peer;
-}
-
-/** What a login asks before anything is checked. */
-export interface Attempts {
-  /**
-   * Begins an attempt.
-   * @param login what will be checked, if it is a password
-   * @returns undefined when too many from this address are waiting already
-   */
-  begin(address: string, user: Uint8Array, login?: PasswordLogin): MaybeLater<Attempt | undefined>;
 }
 
 /** Failures that cost nothing: by a hand that slips, a client that tries its methods one after the other. */
@@ -72,7 +44,7 @@ interface Count {
   since: number;
 }
 
-export class Throttle implements Attempts {
+export class Throttle {
   readonly #pairs: Counts;
   readonly #addresses: Counts;
   readonly #users: Counts;
@@ -89,9 +61,10 @@ export class Throttle implements Attempts {
     this.#users = new Counts(now);
   }
 
+  /** @returns undefined when too many from this address are waiting already */
   begin(address: string, user: Uint8Array): Attempt | undefined {
     const network = networkOf(address);
-    const name = Buffer.from(user.subarray(0, LONGEST_NAME)).toString('latin1');
+    const name = countedAs(user);
     const pair = `${network} ${name}`;
     const mine = this.#pairs.at(pair);
     const ofAddress = this.#addresses.at(network);
@@ -138,6 +111,11 @@ export class Throttle implements Attempts {
       return;
     }
   }
+}
+
+/** The name that a user's failures are counted by. */
+export function countedAs(user: Uint8Array): string {
+  return Buffer.from(user.subarray(0, LONGEST_NAME)).toString('latin1');
 }
 
 /** 1 s, 2 s, 4 s ... once the free failures are used up; attempts under way count as if they had failed. */

@@ -3,7 +3,8 @@
  * nobody answers. What is said in one turn of the event loop leaves in one write.
  *
  * Invariants: once the pipe is gone every call is answered by an error; octets of a call are wiped when it has
- * been answered, for they may be a password.
+ * been answered, for they may be a password; nothing that the other end says is an error of ours, and while it does
+ * not read its answers it is not listened to.
  */
 import type { Duplex } from 'node:stream';
 import { type ResponseCode, Unavailable } from '../errors.js';
@@ -20,8 +21,11 @@ export interface ChannelHandlers {
   /** What it throws is the answer, too. */
   answer(name: string, head: Head, octets: Buffer): MaybeLater<Answer>;
   hear(name: string, head: Head, octets: Buffer): void;
-  /** Called once: the other end is gone, or said what makes no sense. */
-  closed(reason: string): void;
+  /**
+   * Called once: the other end is gone.
+   * @param nonsense it said what makes no sense, and nobody knows what it is
+   */
+  closed(reason: string, nonsense: boolean): void;
 }
 
 interface Waiting {
@@ -86,13 +90,14 @@ export class Channel {
     if (this.#lost !== undefined) return;
     try {
       this.#reader.read(chunk, ({ head, octets }) => {
-        if (head.call !== undefined) void this.#answer(textOf(head, 'call'), head, octets);
+        if (head.call !== undefined)
+          void this.#answer(textOf(head, 'call'), countOf(head, 'number'), head, octets);
         else if (head.tell !== undefined) this.handlers.hear(textOf(head, 'tell'), head, octets);
         else this.#settle(head, octets);
       });
     } catch (error) {
       if (!(error instanceof BadMessage)) throw error;
-      this.close(`it made no sense: ${error.message}`);
+      this.#distrust(error);
     }
   }
 
@@ -105,26 +110,39 @@ export class Channel {
     else waiting.reject(readError(head.error as Head));
   }
 
-  async #answer(name: string, head: Head, octets: Buffer): Promise<void> {
-    const number = countOf(head, 'number');
+  async #answer(name: string, number: number, head: Head, octets: Buffer): Promise<void> {
     try {
       const asked = this.handlers.answer(name, head, octets);
       const answer = asked instanceof Promise ? await asked : asked;
       if (this.#lost === undefined) this.#send({ ...answer.head, number }, answer.octets);
     } catch (error) {
-      if (error instanceof BadMessage) this.close(`it made no sense: ${error.message}`);
+      if (error instanceof BadMessage) this.#distrust(error);
       else if (this.#lost === undefined) this.#send({ error: writeError(error), number }, undefined);
     } finally {
       octets.fill(0);
+      this.#listenLess();
     }
   }
 
-  #lose(reason: string): void {
+  /** Answers that nobody reads would be kept here without end. */
+  #listenLess(): void {
+    const { stream } = this;
+    if (!stream.writableNeedDrain || stream.isPaused()) return;
+    stream.pause();
+    stream.once('drain', () => stream.resume());
+  }
+
+  #distrust(error: BadMessage): void {
+    this.#lose(`it made no sense: ${error.message}`, true);
+    this.stream.destroy();
+  }
+
+  #lose(reason: string, nonsense = false): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
     for (const { reject } of this.#waiting.values()) reject(gone(reason));
     this.#waiting.clear();
-    this.handlers.closed(reason);
+    this.handlers.closed(reason, nonsense);
   }
 }
 

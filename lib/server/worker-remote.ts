@@ -2,27 +2,24 @@
  * The worker's end of what all workers share (worker-authority.ts): the same interfaces as where one process
  * counts for itself, by asking the supervisor.
  */
+import type { Credentials } from '../pop3/authorization.js';
 import type {
   Account,
-  Authenticator,
+  Challenger,
   Peer,
-  Proof,
   ProofMethod,
-  ProofVerdict,
   Provable,
   ScramChallenge,
   ScramMethod,
-  Verdict,
 } from '../pop3/ports.js';
-import type { Admission, KeyedPlaces, Place } from './limits.js';
-import type { Attempt, Attempts, Found, PasswordLogin } from './throttle.js';
-import { type Channel, readError } from './worker-channel.js';
+import type { Admission, MaybeLater, Place } from './limits.js';
+import type { LoginAttempt, Logins, Outcome } from './logins.js';
+import type { Channel } from './worker-channel.js';
+import { writeCredentials } from './worker-credentials.js';
 import { countOf, type Head } from './worker-frames.js';
 
 /** Milliseconds for which the methods worth being offered are not asked for again. */
 const PROVABLE_FOR = 1000;
-
-const NOTHING = new Uint8Array();
 
 /** Once the supervisor is gone nobody is served any more. */
 const STOPPING = 'the server is being stopped';
@@ -43,22 +40,16 @@ export class RemoteAdmission implements Admission {
 
   /** Never rejects. */
   async enter(address: string | undefined): Promise<Place | { readonly refused: string }> {
-    const { channel } = this;
     // Who waits for an answer has a descriptor: of a flood, no more than were let in.
     if (this.#total + this.#asking >= this.most) return { refused: 'too many connections' };
     this.#asking++;
     try {
-      const { head } = await channel.call('enter', { address });
+      const { head } = await this.channel.call('enter', { address });
       if (head.refused !== undefined) return { refused: String(head.refused) };
-      const { place } = head;
       this.#total++;
-      return {
-        countFor: from => countFor(channel, place, from),
-        leave: () => {
-          this.#total--;
-          channel.tell('leave', { place });
-        },
-      };
+      return new RemotePlace(this.channel, countOf(head, 'place'), () => {
+        this.#total--;
+      });
     } catch {
       return { refused: STOPPING };
     } finally {
@@ -67,125 +58,102 @@ export class RemoteAdmission implements Admission {
   }
 }
 
-async function countFor(channel: Channel, place: unknown, address: string): Promise<string | undefined> {
-  try {
-    const { refused } = (await channel.call('count', { place, address })).head;
-    return refused === undefined ? undefined : String(refused);
-  } catch {
-    return STOPPING;
-  }
-}
-
-export class RemoteUsers implements KeyedPlaces {
-  constructor(private readonly channel: Channel) {}
-
-  /** @throws Unavailable */
-  async enter(user: string): Promise<(() => void) | undefined> {
-    return leaveUser(this.channel, (await this.channel.call('user', { user })).head);
-  }
-}
-
-export class RemoteThrottle implements Attempts {
-  constructor(private readonly channel: Channel) {}
-
-  /** @throws Unavailable */
-  async begin(address: string, user: Uint8Array, login?: PasswordLogin): Promise<Attempt | undefined> {
-    const octets = Buffer.concat([user, login?.password ?? NOTHING]);
-    const { head } = await this.channel.call(
-      'begin',
-      { address, ...login?.peer, length: user.length },
-      octets,
-    );
-    octets.fill(0);
-    if (head.attempt !== undefined) return this.#waiting(head);
-    const isOver = [head.account, head.refused, head.trouble].some(what => what !== undefined);
-    return isOver ? new CheckedAttempt(this.channel, head) : undefined;
-  }
-
-  /** One that is still to be checked. */
-  #waiting({ attempt, wait }: Head): Attempt {
-    let over = false;
-    const end = (how: 'failed' | 'succeeded' | 'abandoned') => () => {
-      if (!over) this.channel.tell(how, { attempt });
-      over = true;
-    };
-    return {
-      wait: countOf({ wait: Math.ceil(Number(wait)) }, 'wait'),
-      failed: end('failed'),
-      succeeded: end('succeeded'),
-      abandoned: end('abandoned'),
-    };
-  }
-}
-
-/** One that the supervisor has ended by checking the password, and has counted its user in. */
-class CheckedAttempt implements Attempt, Found {
-  readonly wait = 0;
-  readonly found = this;
-  #leave: (() => void) | undefined;
-
+/** A connection by the number that the supervisor gave it. */
+class RemotePlace implements Place {
   constructor(
-    channel: Channel,
-    private readonly head: Head,
-  ) {
-    this.#leave = leaveUser(channel, head);
-  }
+    private readonly channel: Channel,
+    private readonly number: number,
+    private readonly left: () => void,
+  ) {}
 
-  verdict(): ProofVerdict {
-    if (this.head.trouble !== undefined) throw readError(this.head.trouble as Head);
-    return verdictOf(this.head);
-  }
-
-  enter(): (() => void) | undefined {
-    const leave = this.#leave;
-    this.#leave = undefined;
-    return leave;
-  }
-
-  failed(): void {}
-
-  succeeded(): void {}
-
-  /** The client has left meanwhile, if nobody has entered. */
-  abandoned(): void {
-    this.enter()?.();
-  }
-}
-
-export class RemoteAuthenticator implements Authenticator {
-  #provable: { readonly answer: Promise<Provable>; readonly until: number } | undefined;
-
-  constructor(private readonly channel: Channel) {}
-
-  async checkPassword(user: Uint8Array, password: Uint8Array, peer: Peer): Promise<Verdict> {
-    const octets = Buffer.concat([user, password]);
+  async countFor(address: string): Promise<string | undefined> {
     try {
-      const { head } = await this.channel.call('password', { ...peer, length: user.length }, octets);
-      return verdictOf(head);
+      const { refused } = (await this.channel.call('count', { place: this.number, address })).head;
+      return refused === undefined ? undefined : String(refused);
+    } catch {
+      return STOPPING;
+    }
+  }
+
+  leave(): void {
+    this.left();
+    this.tell('leave');
+  }
+
+  tell(name: 'leave' | 'leave-user' | 'abandoned'): void {
+    this.channel.tell(name, { place: this.number });
+  }
+
+  /** @throws Unavailable */
+  async ask(name: 'begin' | 'check', about: Head, credentials: Credentials) {
+    const { head, octets } = writeCredentials(credentials);
+    try {
+      return await this.channel.call(name, { ...about, ...head, place: this.number }, octets);
     } finally {
       octets.fill(0);
     }
   }
+}
 
-  async checkProof(proof: Proof, peer: Peer): Promise<ProofVerdict> {
-    const { method, user } = proof;
-    const about = { ...peer, method, length: user.length };
-    const { head, octets } =
-      'digest' in proof
-        ? await this.channel.call(
-            'proof',
-            { ...about, challenge: proof.challenge, digest: proof.digest },
-            user,
-          )
-        : await this.channel.call(
-            'proof',
-            { ...about, messageLength: proof.authMessage.length },
-            Buffer.concat([user, proof.authMessage, proof.clientProof]),
-          );
-    const verdict = verdictOf(head);
-    if ('refused' in verdict || octets.length === 0) return verdict;
-    return { ...verdict, serverSignature: Buffer.from(octets) };
+/** Those of connections that were let in by a `RemoteAdmission`, whose address the supervisor knows from then. */
+export const remoteLogins: Logins = {
+  async begin({ port, via }: Peer, credentials: Credentials, place: Place | undefined) {
+    if (!(place instanceof RemotePlace)) throw new Error('a login of a connection that was not counted in');
+    const answer = await place.ask('begin', { port, via }, credentials);
+    return answer.head.full === true ? undefined : new RemoteAttempt(place, answer);
+  },
+};
+
+/** What the supervisor need not make wait is checked when it is begun. */
+class RemoteAttempt implements LoginAttempt {
+  readonly wait: number;
+  #outcome: Outcome | undefined;
+  /** Whether it waits for us. */
+  #waiting: boolean;
+  #entered = false;
+
+  constructor(
+    private readonly place: RemotePlace,
+    answer: { readonly head: Head; readonly octets: Buffer },
+  ) {
+    this.#waiting = answer.head.wait !== undefined;
+    this.wait = this.#waiting ? countOf(answer.head, 'wait') : 0;
+    if (!this.#waiting) this.#outcome = this.#outcomeOf(answer);
   }
+
+  check(credentials: Credentials): MaybeLater<Outcome> {
+    return this.#outcome ?? this.#check(credentials);
+  }
+
+  over(): void {
+    if (this.#waiting) this.place.tell('abandoned');
+    this.#waiting = false;
+    this.#enter()?.();
+  }
+
+  async #check(credentials: Credentials): Promise<Outcome> {
+    this.#waiting = false;
+    return this.#outcomeOf(await this.place.ask('check', {}, credentials));
+  }
+
+  #outcomeOf({ head, octets }: { readonly head: Head; readonly octets: Buffer }): Outcome {
+    if (head.account === undefined) return { refused: String(head.refused) };
+    this.#entered = head.entered === true;
+    const serverSignature = octets.length > 0 && { serverSignature: Buffer.from(octets) };
+    return { account: head.account as Account, ...serverSignature, enter: () => this.#enter() };
+  }
+
+  #enter(): (() => void) | undefined {
+    if (!this.#entered) return undefined;
+    this.#entered = false;
+    return () => this.place.tell('leave-user');
+  }
+}
+
+export class RemoteChallenger implements Challenger {
+  #provable: { readonly answer: Promise<Provable>; readonly until: number } | undefined;
+
+  constructor(private readonly channel: Channel) {}
 
   /** Each login wants to know, and it changes with the users file only. */
   provable(): Promise<Provable> {
@@ -209,13 +177,4 @@ export class RemoteAuthenticator implements Authenticator {
     const { head, octets } = await this.channel.call('scram', { ...peer, method }, user);
     return { salt: Buffer.from(octets), iterations: countOf(head, 'iterations') };
   }
-}
-
-/** For a user's place in the answer, if there is one. */
-function leaveUser(channel: Channel, { place }: Head): (() => void) | undefined {
-  return place === undefined ? undefined : () => channel.tell('leave-user', { place });
-}
-
-function verdictOf({ account, refused }: Head): Verdict {
-  return account === undefined ? { refused: String(refused) } : { account: account as Account };
 }

@@ -77,6 +77,7 @@ const THEN = [
   'lib/server/connection',
   'lib/server/limits',
   'lib/server/login',
+  'lib/server/logins',
   'lib/server/output',
   'lib/server/peer',
   'lib/server/refusals',

@@ -9,6 +9,7 @@ import { linuxHost } from '../../lib/host/linux.js';
 import { formatLine, type Level, type Log } from '../../lib/log.js';
 import type { Account, Authenticator, Holder, Maildrop, MessageReader } from '../../lib/pop3/ports.js';
 import { KeyedLimit } from '../../lib/server/limits.js';
+import { LocalLogins, type LoginParts } from '../../lib/server/logins.js';
 import {
   DEFAULT_SESSION_SETTINGS,
   type SessionServices,
@@ -146,6 +147,9 @@ export class MemoryMaildrop implements Maildrop {
   }
 }
 
+/** What `logins` refers to may be replaced. */
+type MemoryServices = SessionServices & LoginParts;
+
 /** What a test sees of the server side. */
 export class MemoryWorld {
   readonly logged: string[] = [];
@@ -155,7 +159,7 @@ export class MemoryWorld {
   /** What each of them may be ended through, in the same order. */
   readonly holders: Holder[] = [];
   /** Read by each session as it begins. */
-  services: SessionServices;
+  services: MemoryServices;
   /** Called with each maildrop before it is given to a session. */
   prepare: (maildrop: MemoryMaildrop) => void | Promise<void> = () => {};
   private readonly stored = new Map<string, Buffer[]>();
@@ -171,14 +175,14 @@ export class MemoryWorld {
       write: (level: Level, who, event, fields) =>
         this.logged.push(`${level} ${formatLine(who, event, fields)}`),
     };
-    this.services = {
+    const services: Omit<MemoryServices, 'logins'> = {
       log,
       users: new KeyedLimit(1000),
       throttle: new Throttle({ most: 0, mostWaiting: 100 }),
+      authenticator: memoryAuthenticator(users, this.logins),
       askKernel: () => undefined,
       limitReceived: (fd, octets) => linuxHost.limitReceived(fd, octets),
       settings: { ...DEFAULT_SESSION_SETTINGS, failureDelay: 0, ...settings },
-      authenticator: memoryAuthenticator(users, this.logins),
       openMaildrop: async (account, _peer, holder) => {
         const maildrop = new MemoryMaildrop(this.mailbox(account));
         await this.prepare(maildrop);
@@ -187,6 +191,7 @@ export class MemoryWorld {
         return maildrop;
       },
     };
+    this.services = Object.assign(services, { logins: new LocalLogins(services) });
   }
 
   /** The messages a user has now. */

@@ -1,19 +1,13 @@
-// What a worker and its supervisor say to each other, and what becomes of a worker that says something else.
+// What a worker and its supervisor say to each other, and what becomes of it when one of them is gone.
 import { expect, test, vi } from 'vitest';
 import { Unavailable } from '../../lib/errors.js';
-import type { Authenticator } from '../../lib/pop3/ports.js';
-import { ConnectionLimits, KeyedLimit } from '../../lib/server/limits.js';
-import { Throttle } from '../../lib/server/throttle.js';
-import { WorkerAuthority } from '../../lib/server/worker-authority.js';
-import { Channel } from '../../lib/server/worker-channel.js';
+import type { Credentials } from '../../lib/pop3/authorization.js';
+import type { Place } from '../../lib/server/limits.js';
+import type { LetIn, LoginAttempt, Outcome } from '../../lib/server/logins.js';
+import type { Channel } from '../../lib/server/worker-channel.js';
 import { BadMessage, encodeMessage, MessageReader } from '../../lib/server/worker-frames.js';
-import {
-  RemoteAdmission,
-  RemoteAuthenticator,
-  RemoteThrottle,
-  RemoteUsers,
-} from '../../lib/server/worker-remote.js';
-import { duplexPair } from '../support/duplex-pair.js';
+import { RemoteAdmission, RemoteChallenger, remoteLogins } from '../../lib/server/worker-remote.js';
+import { workerWorld as world } from '../support/worker-world.js';
 
 const PEER = { address: '192.0.2.1', port: 1234 };
 const octets = (text: string) => Buffer.from(text);
@@ -53,46 +47,31 @@ test.each([
   expect(() => new MessageReader(1000).read(bad, () => {})).toThrow(BadMessage);
 });
 
-interface World {
-  readonly worker: Channel;
-  readonly authority: WorkerAuthority;
-  readonly admission: ConnectionLimits;
-  readonly users: KeyedLimit;
-  readonly closed: string[];
-  readonly heard: string[];
-  /** What the authenticator was asked. */
-  readonly asked: string[];
+async function placeOf(worker: Channel, address: string | undefined = PEER.address): Promise<Place> {
+  const place = await new RemoteAdmission(worker, 100).enter(address);
+  if ('refused' in place) throw new Error(place.refused);
+  return place;
 }
 
-function world(authenticator: Partial<Authenticator> = {}): World {
-  const [ours, theirs] = duplexPair();
-  const [closed, heard, asked]: string[][] = [[], [], []];
-  const admission = new ConnectionLimits(2, 2);
-  const users = new KeyedLimit(1);
-  const shared = {
-    admission,
-    users,
-    throttle: new Throttle({ most: 1000, mostWaiting: 1 }),
-    authenticator: {
-      checkPassword: async (user, password, peer) => {
-        asked!.push(`${Buffer.from(user)} ${Buffer.from(password)} ${peer.address} ${peer.port} ${peer.via}`);
-        return { account: { user: 'alice', uid: 1000 } };
-      },
-      ...authenticator,
-    } as Authenticator,
-  };
-  const authority = new WorkerAuthority(theirs, shared, {
-    left: () => heard!.push('left'),
-    heard: name => heard!.push(name),
-    closed: reason => closed!.push(reason),
-  });
-  const handlers = {
-    answer: () => ({ head: {} }),
-    hear: () => {},
-    closed: () => {},
-  };
-  const worker = new Channel(ours, handlers, 64 * 1024);
-  return { worker, authority, admission, users, closed: closed!, heard: heard!, asked: asked! };
+const bob = (password = 'pass'): Credentials => ({
+  method: 'USER',
+  user: octets('bob'),
+  password: octets(password),
+});
+
+/** What comes of an attempt, without leaving it. */
+async function checked(attempt: LoginAttempt | undefined, credentials = bob()): Promise<Outcome> {
+  return attempt!.check(credentials);
+}
+
+/** An attempt to its end. */
+async function attempted(place: Place, credentials = bob(), peer = PEER): Promise<Outcome> {
+  const attempt = await remoteLogins.begin(peer, credentials, place);
+  try {
+    return await checked(attempt, credentials);
+  } finally {
+    attempt?.over();
+  }
 }
 
 test('connections: counted in and out, and all given back with the worker', async () => {
@@ -114,93 +93,78 @@ test('connections: counted in and out, and all given back with the worker', asyn
   await vi.waitFor(() => expect(admission.total).toBe(1), { timeout: 20_000 });
   authority.release();
   expect(admission.total).toBe(0);
-  const users = new RemoteUsers(worker);
-  const leave = await users.enter('alice');
-  expect(leave).toBeTypeOf('function');
-  expect(await users.enter('alice')).toBeUndefined();
-  authority.release();
-  expect(await users.enter('alice')).toBeTypeOf('function');
 });
 
-test('attempts: one throttle for all', async () => {
-  const { worker } = world();
-  const throttle = new RemoteThrottle(worker);
-  for (let i = 0; i < 3; i++) {
-    const attempt = await throttle.begin('192.0.2.1', octets('bob'));
-    expect(attempt?.wait).toBe(0);
-    attempt!.failed();
-    attempt!.abandoned(); // It is over; this says nothing.
-  }
-  expect((await throttle.begin('192.0.2.1', octets('bob')))?.wait).toBe(1000);
-  expect(await throttle.begin('192.0.2.1', octets('bob'))).toBeUndefined();
+test('attempts: one throttle for all, and a wait is only told', async () => {
+  const { worker, asked, throttle } = world({ checkPassword: async () => ({ refused: 'wrong password' }) });
+  const place = await placeOf(worker);
+  for (let i = 0; i < 3; i++) expect(await attempted(place)).toEqual({ refused: 'wrong password' });
+  const attempt = await remoteLogins.begin(PEER, bob(), place);
+  expect(attempt?.wait).toBe(1000);
+  const other = await placeOf(worker);
+  expect(await remoteLogins.begin(PEER, bob(), other)).toBeUndefined();
+  attempt!.over();
+  attempt!.over(); // It is over; this says nothing.
+  other.leave();
+  await vi.waitFor(() => expect(throttle.begin(PEER.address, octets('bob'))?.wait).toBe(1000));
+  expect(asked).toEqual([]);
 });
 
-test('a password that comes with an attempt is checked at once, but not before a wait', async () => {
+test('an attempt is checked at once where there is nothing to wait for', async () => {
   const { worker, asked } = world();
-  const throttle = new RemoteThrottle(worker);
-  const login = { password: octets('pass'), peer: PEER };
-  const attempt = await throttle.begin(PEER.address, octets('bob'), login);
-  expect(attempt?.found?.verdict()).toEqual({ account: { user: 'alice', uid: 1000 } });
-  attempt!.abandoned();
-  expect(asked).toEqual(['bob pass 192.0.2.1 1234 undefined']);
-  const down = world({ checkPassword: async () => Promise.reject(new Unavailable('SYS/TEMP', 'down')) });
-  const failed = await new RemoteThrottle(down.worker).begin(PEER.address, octets('bob'), login);
-  expect(() => failed?.found?.verdict()).toThrow(
-    expect.objectContaining({ code: 'SYS/TEMP', message: 'down' }),
-  );
+  const place = await placeOf(worker);
+  const attempt = await remoteLogins.begin({ ...PEER, via: '192.0.2.2' }, bob('pass\xffword'), place);
+  expect([attempt?.wait, asked]).toEqual([0, ['bob pass\xffword 192.0.2.1 1234 192.0.2.2']]);
+  expect(await checked(attempt)).toMatchObject({ account: { user: 'alice', uid: 1000 } });
+  expect(asked).toHaveLength(1);
 });
 
-test('whoever checks a password ends the attempt, whatever the worker says of it', async () => {
-  let right = false;
-  let checks = 0;
-  const { worker, closed } = world({
-    checkPassword: async () => {
-      checks++;
-      return right ? { account: { user: 'bob' } } : { refused: 'wrong password' };
+test('after its wait an attempt is checked, and what comes of it counts', async () => {
+  const verdicts = ['wrong', 'wrong', 'wrong', 'right'];
+  const { worker } = world(
+    {
+      checkPassword: async () =>
+        verdicts.shift() === 'right' ? { account: { user: 'bob' } } : { refused: 'wrong password' },
     },
-  });
-  const throttle = new RemoteThrottle(worker);
-  const begin = () => throttle.begin(PEER.address, octets('bob'), { password: octets('p'), peer: PEER });
-  for (let i = 0; i < 3; i++) {
-    const attempt = await begin();
-    expect(attempt?.found?.verdict()).toEqual({ refused: 'wrong password' });
-    attempt!.succeeded();
-    attempt!.abandoned();
-  }
-  const waits = await begin();
-  expect([waits?.wait, waits?.found, checks]).toEqual([1000, undefined, 3]);
-  waits!.abandoned();
-  right = true;
-  // Without a password to check it is for the worker to say.
-  (await throttle.begin(PEER.address, octets('bob')))!.succeeded();
-  const known = await begin();
-  expect(known?.found?.verdict()).toEqual({ account: { user: 'bob' } });
-  known!.failed();
-  expect([(await begin())?.wait, closed]).toEqual([0, []]);
+    50,
+  );
+  const place = await placeOf(worker);
+  for (let i = 0; i < 3; i++) await attempted(place);
+  const attempt = await remoteLogins.begin(PEER, bob(), place);
+  expect(attempt?.wait).toBe(50);
+  await new Promise(resolve => setTimeout(resolve, 50));
+  const outcome = await checked(attempt);
+  expect(outcome).toMatchObject({ account: { user: 'bob' } });
+  (outcome as LetIn).enter()!();
+  attempt!.over();
+  const next = await remoteLogins.begin(PEER, bob(), place);
+  expect(next?.wait).toBe(0);
 });
 
 test('the user of a right password is counted in with the answer, and out again by a client that has left', async () => {
-  const { worker, authority } = world();
-  const throttle = new RemoteThrottle(worker);
-  const users = new RemoteUsers(worker);
-  const begin = () => throttle.begin(PEER.address, octets('bob'), { password: octets('p'), peer: PEER });
-  const gone = await begin();
-  gone!.abandoned();
-  const first = await begin();
-  const leave = first!.found!.enter();
+  const { worker, authority, users } = world();
+  const place = await placeOf(worker);
+  const begin = (at: Place) => remoteLogins.begin(PEER, bob(), at);
+  const gone = await begin(place);
+  gone!.over();
+  const first = await begin(place);
+  const outcome = (await checked(first)) as LetIn;
+  const leave = outcome.enter();
   expect(leave).toBeTypeOf('function');
-  first!.abandoned(); // It has entered: this says nothing.
-  expect((await begin())!.found!.enter()).toBeUndefined();
-  expect(await users.enter('alice')).toBeUndefined();
+  expect(outcome.enter()).toBeUndefined();
+  first!.over(); // It has entered: this says nothing.
+  const other = await placeOf(worker);
+  expect(((await attempted(other)) as LetIn).enter()).toBeUndefined();
   leave!();
-  const last = await begin();
-  expect(last!.found!.enter()).toBeTypeOf('function');
+  const last = (await checked(await begin(other))) as LetIn;
+  expect(last.enter()).toBeTypeOf('function');
+  expect(users.enter('alice')).toBeUndefined();
   authority.release();
-  expect(await users.enter('alice')).toBeTypeOf('function');
+  expect(users.enter('alice')).toBeTypeOf('function');
 });
 
 test('a worker that is gone before its password was checked holds nothing afterwards', async () => {
-  let checked = (_: { account: { user: string } }) => {};
+  let answer = (_: { account: { user: string } }) => {};
   let asked = () => {};
   const isAsked = new Promise<void>(resolve => {
     asked = resolve;
@@ -209,30 +173,21 @@ test('a worker that is gone before its password was checked holds nothing afterw
     checkPassword: () => {
       asked();
       return new Promise(resolve => {
-        checked = resolve;
+        answer = resolve;
       });
     },
   });
-  const login = { password: octets('p'), peer: PEER };
-  const begun = new RemoteThrottle(worker).begin(PEER.address, octets('alice'), login);
+  const begun = remoteLogins.begin(PEER, bob(), await placeOf(worker));
   await isAsked;
   authority.channel.close('killed');
   authority.release();
-  checked({ account: { user: 'alice' } });
+  answer({ account: { user: 'alice' } });
   await expect(begun).rejects.toMatchObject({ code: 'SYS/TEMP' });
   await new Promise(resolve => setImmediate(resolve));
   expect(users.enter('alice')).toBeTypeOf('function');
 });
 
-test('passwords: any octets arrive, verdicts and errors come back, and nothing of them stays', async () => {
-  const { worker, asked } = world();
-  const remote = new RemoteAuthenticator(worker);
-  const verdict = await remote.checkPassword(octets('ali\0ce'), octets('pass\xffword'), {
-    ...PEER,
-    via: '192.0.2.2',
-  });
-  expect(verdict).toEqual({ account: { user: 'alice', uid: 1000 } });
-  expect(asked).toEqual(['ali\0ce pass\xffword 192.0.2.1 1234 192.0.2.2']);
+test('passwords: errors come back, tell nothing, count nothing, and nothing of them stays', async () => {
   let held: Uint8Array = octets('');
   const down = world({
     checkPassword: async (_user, password) => {
@@ -240,18 +195,21 @@ test('passwords: any octets arrive, verdicts and errors come back, and nothing o
       throw new Unavailable('SYS/TEMP', 'Cannot check passwords now', { cause: new Error('down') });
     },
   });
-  const failed = new RemoteAuthenticator(down.worker).checkPassword(octets('a'), octets('b'), PEER);
-  await expect(failed).rejects.toMatchObject({
-    name: 'Unavailable',
-    code: 'SYS/TEMP',
-    message: 'Cannot check passwords now',
-    fatal: false,
-    cause: { message: 'down' },
-  });
-  expect(Buffer.from(held)).toEqual(Buffer.alloc(1));
+  const place = await placeOf(down.worker);
+  for (let i = 0; i < 5; i++) {
+    await expect(attempted(place)).rejects.toMatchObject({
+      name: 'Unavailable',
+      code: 'SYS/TEMP',
+      message: 'Cannot check passwords now',
+      fatal: false,
+      cause: { message: 'down' },
+    });
+  }
+  expect(Buffer.from(held)).toEqual(Buffer.alloc(4));
+  expect(down.throttle.begin(PEER.address, octets('bob'))?.wait).toBe(0);
 });
 
-test('proofs and challenges', async () => {
+test('proofs, refusals and challenges', async () => {
   const proofs: unknown[] = [];
   const { worker } = world({
     checkProof: async proof => {
@@ -264,7 +222,7 @@ test('proofs and challenges', async () => {
       iterations: 4096,
     }),
   });
-  const remote = new RemoteAuthenticator(worker);
+  const place = await placeOf(worker);
   const given = [
     { method: 'APOP', user: octets('alice'), challenge: '<1@host>', digest: '00ff' },
     {
@@ -275,10 +233,13 @@ test('proofs and challenges', async () => {
     },
   ] as const;
   for (const proof of given) {
-    const verdict = await remote.checkProof(proof, PEER);
-    expect(verdict).toEqual({ account: { user: 'alice' }, serverSignature: octets('signed') });
+    const outcome = await attempted(place, proof);
+    expect(outcome).toMatchObject({ account: { user: 'alice' }, serverSignature: octets('signed') });
   }
   expect(proofs).toEqual(JSON.parse(JSON.stringify(given)));
+  const refused = { method: 'SCRAM-SHA-1', user: octets('alice'), refused: 'another identity' };
+  expect(await attempted(place, refused)).toEqual({ refused: 'another identity' });
+  const remote = new RemoteChallenger(worker);
   expect(await remote.provable()).toEqual({
     all: new Set(['SCRAM-SHA-256']),
     some: new Set(['APOP', 'SCRAM-SHA-256']),
@@ -289,26 +250,15 @@ test('proofs and challenges', async () => {
   });
 });
 
-test.each([
-  ['an unknown call', 'shell', {}],
-  ['a place it does not have', 'count', { place: 7, address: '192.0.2.1' }],
-  ['an address that is no text', 'enter', { address: 7 }],
-  ['a length beyond the end', 'password', { ...PEER, length: 7 }],
-  ['a method that is none', 'scram', { ...PEER, method: 'PLAIN' }],
-])('a worker that talks nonsense is not listened to any more: %s', async (_, call, head) => {
-  const { worker, closed, asked } = world();
-  await expect(worker.call(call, head)).rejects.toMatchObject({ code: 'SYS/TEMP', fatal: true });
-  expect(closed).toEqual([expect.stringMatching(/^it made no sense: /)]);
-  expect(asked).toEqual([]);
-});
-
 test('when the supervisor is gone, nobody new is served and no call hangs', async () => {
-  const { worker, authority } = world({ checkPassword: () => new Promise(() => {}) });
-  const pending = new RemoteAuthenticator(worker).checkPassword(octets('a'), octets('b'), PEER);
+  const { worker, authority, asked } = world({ checkPassword: () => new Promise(() => {}) });
+  const place = await placeOf(worker);
+  const pending = attempted(place);
   authority.channel.close('over');
   await expect(pending).rejects.toBeInstanceOf(Unavailable);
   expect(await new RemoteAdmission(worker, 100).enter('192.0.2.1')).toEqual({
     refused: 'the server is being stopped',
   });
-  await expect(new RemoteUsers(worker).enter('alice')).rejects.toMatchObject({ code: 'SYS/TEMP' });
+  expect(await place.countFor('192.0.2.1')).toBe('the server is being stopped');
+  expect(asked).toEqual([]);
 });
