@@ -60,7 +60,6 @@ export async function serveShared<Opened>(
           host,
           settings,
           tls,
-          wasRoot: service.wasRoot,
           syslog: options.syslog ?? false,
           // What it was at is finished before a mail reader sees it half done.
           onLost: finishLeft,

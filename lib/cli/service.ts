@@ -19,8 +19,6 @@ export interface Service {
   readonly backends: Backends;
   readonly services: Services;
   readonly spool: Spool;
-  /** Whether this process was started as root. */
-  readonly wasRoot: boolean;
   /** Becomes the service user, if started as root. */
   dropRoot(): Promise<void>;
 }
@@ -56,7 +54,6 @@ export async function prepareService(
   };
   return {
     backends,
-    wasRoot: identity !== undefined,
     services: createServices(settings, parts),
     spool: await createSpool(settings, parts),
     dropRoot: async () => {

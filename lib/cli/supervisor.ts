@@ -5,7 +5,8 @@
  * is killed: what it was writing is in its journal, and who waits for it would wait for ever.
  *
  * Invariants: the supervisor accepts no connection and parses nothing that a client sends; a worker never has
- * been root; none outlives the supervisor but to finish what it has begun, and none that answers is killed.
+ * been root, and none of these processes can trace another; none outlives the supervisor but to finish what it has
+ * begun, and none that answers is killed.
  */
 import { serialize } from 'node:v8';
 import type { Settings } from '../config.js';
@@ -36,8 +37,6 @@ export interface SupervisorOptions {
   readonly tls: ServerTls | undefined;
   readonly maxConnections: number;
   readonly onIdle: IdleOptions;
-  /** Whether root was given up, so that workers hide their memory as a process that did so itself. */
-  readonly wasRoot: boolean;
   /** Whether the workers log by syslog(3), not to descriptor 2. */
   readonly syslog: boolean;
   /** A worker is gone that was not told to. */
@@ -79,7 +78,9 @@ export class Supervisor {
 
   /** Starts the workers; clients are served when it resolves. @throws UsageError when one does not start */
   async start(): Promise<void> {
-    const { settings, tls } = this.options;
+    const { host, settings, tls } = this.options;
+    // The workers are the same user as we are: one that was taken over could do here whatever it likes.
+    host.becomeUndumpable();
     tls?.onChange(pairs => this.#tell('certificates', serialize(pairs)));
     const begun = Array.from({ length: settings.workers }, () => this.#launch());
     const outcomes = await Promise.all(begun.map(({ ready }) => ready));
@@ -164,7 +165,7 @@ export class Supervisor {
   }
 
   #startOf(): WorkerStart {
-    const { settings, maxConnections, tls, wasRoot, syslog } = this.options;
+    const { settings, maxConnections, tls, syslog } = this.options;
     return {
       settings: { ...settings, maxConnections },
       sockets: this.#sockets.all.map(
@@ -172,7 +173,6 @@ export class Supervisor {
           offer && { implicit: offer.implicit, minVersion: offer.minVersion ?? settings.tlsMin },
       ),
       certificates: tls && { pairs: tls.pairs, ticketSecret: tls.ticketSecret },
-      undumpable: wasRoot,
       syslog,
     };
   }

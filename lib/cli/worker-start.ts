@@ -11,8 +11,6 @@ export interface WorkerStart {
   readonly certificates:
     | { readonly pairs: readonly PemPair[]; readonly ticketSecret: TicketSecret }
     | undefined;
-  /** See `Host.becomeUndumpable`. */
-  readonly undumpable: boolean;
   /** The log goes to syslog(3), not to descriptor 2. */
   readonly syslog: boolean;
 }

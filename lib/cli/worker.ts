@@ -83,11 +83,11 @@ class Worker {
     }
   }
 
-  async #start({ settings, sockets, certificates, undumpable, syslog }: WorkerStart): Promise<void> {
+  async #start({ settings, sockets, certificates, syslog }: WorkerStart): Promise<void> {
     process.umask(0o077);
     const { host, degraded } = await loadHost();
     if (degraded !== undefined) throw new Error(degraded);
-    if (undumpable) host.becomeUndumpable();
+    host.becomeUndumpable();
     this.#log = openLog(host, settings, syslog);
     if (certificates) {
       this.#certificates = await loadCertificates(settings, sockets, certificates);

@@ -2,14 +2,17 @@
  * Somebody has taken over a worker and guesses passwords by what it may ask the first process: they wait as all others
  * do, and whoever does not keep to it is killed. Real processes.
  */
+import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { Channel } from '../../lib/server/worker-channel.js';
 import { messages } from '../support/mailbox.js';
 import { Pop3Client } from '../support/pop3-client.js';
+import { IS_ROOT } from '../support/program.js';
 import { passwordOf } from '../support/real-server.js';
-import { servePlaces, serving } from '../support/serving.js';
+import { SERVED_BY, servePlaces, serving } from '../support/serving.js';
 import { takenOver } from '../support/taken-over.js';
+import { pair } from '../support/workers.js';
 
 const FROM = '127.0.0.1';
 
@@ -62,4 +65,18 @@ test('guesses of a worker that is taken over wait, and past the wait there is no
   await client.ok('STAT');
   await client.ok('QUIT');
   expect(await server.stop()).toBe(0);
+});
+
+test('no process of the server can be read by another of its user', async () => {
+  const { server, workers } = await pair(servePlaces({ alice: '' }));
+  const read = (pid: number) =>
+    spawnSync('cat', [`/proc/${pid}/environ`], {
+      ...(IS_ROOT && SERVED_BY),
+      encoding: 'latin1',
+      timeout: 60_000,
+    });
+  for (const pid of [server.pid, ...workers.map(worker => worker.pid)]) {
+    const { status, stdout, stderr } = read(pid);
+    expect([status, stdout, stderr]).toEqual([1, '', expect.stringMatching(/Permission denied/)]);
+  }
 });
