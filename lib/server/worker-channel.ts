@@ -154,14 +154,14 @@ function gone(reason: string): Unavailable {
 }
 
 /** An error as it can be sent. */
-export function writeError(error: unknown): Head {
+function writeError(error: unknown): Head {
   if (!(error instanceof Unavailable)) return { message: String(error) };
   const { code, message, fatal, cause } = error;
   return { code, message, fatal, cause: cause instanceof Error ? cause.message : cause };
 }
 
 /** The error that was sent. */
-export function readError(error: Head): Error {
+function readError(error: Head): Error {
   const message = textOf(error, 'message');
   if (error.code === undefined) return new Error(message);
   const code = textOf(error, 'code') as Exclude<ResponseCode, 'AUTH'>;

@@ -29,8 +29,7 @@ test('guesses of a worker that is taken over wait, and past the wait there is no
   const attacker = await takenOver(places);
   const flags = ['--workers', '2', '--failure-delay', '0', '--max-failure-delay', '3'];
   const starting = serving(places, flags, attacker.options);
-  const worker = await attacker.next();
-  const { server, port } = await starting;
+  const [worker, { server, port }] = await Promise.all([attacker.next(), starting]);
   const place = await placeIn(worker);
   for (let i = 0; i < 3; i++) {
     expect(await guess(worker, 'begin', place, 'wrong')).toMatchObject({ refused: 'wrong password' });
