@@ -90,6 +90,8 @@ export class Channel {
     if (this.#lost !== undefined) return;
     try {
       this.#reader.read(chunk, ({ head, octets }) => {
+        // What came before it in the same chunk made no sense.
+        if (this.#lost !== undefined) return;
         if (head.call !== undefined)
           void this.#answer(textOf(head, 'call'), countOf(head, 'number'), head, octets);
         else if (head.tell !== undefined) this.handlers.hear(textOf(head, 'tell'), head, octets);

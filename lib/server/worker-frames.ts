@@ -2,8 +2,9 @@
  * What a worker and its supervisor say to each other over a pipe: messages, each with its lengths in front. A
  * message has a head, which is JSON, and octets, for what is no text, such as passwords.
  *
- * Invariant: whoever parses what the network sends may have been taken over by somebody, so nothing is a
- * message that is longer than the limit, or whose head is no object.
+ * Invariants: whoever parses what the network sends may have been taken over by somebody, so nothing is a
+ * message that is longer than the limit, or whose head is no object; of octets that came in pieces no other copy
+ * stays, so that whoever wipes those of a message has wiped them all.
  */
 
 /** Two lengths, 4 octets each, most significant first: of head and octets together, and of the head. */
@@ -39,10 +40,18 @@ export class MessageReader {
   /** @param most octets of a message */
   constructor(private readonly most: number) {}
 
-  /** @param handle is given each whole message, in turn. @throws BadMessage, and what it throws */
+  /**
+   * @param chunk  the reader's from now on
+   * @param handle is given each whole message, in turn
+   * @throws BadMessage, and what `handle` throws
+   */
   read(chunk: Buffer, handle: (message: Message) => void): void {
-    let left = this.#kept.length === 0 ? chunk : Buffer.concat([this.#kept, chunk]);
-    this.#kept.fill(0);
+    let left = chunk;
+    if (this.#kept.length > 0) {
+      left = Buffer.concat([this.#kept, chunk]);
+      this.#kept.fill(0);
+      chunk.fill(0);
+    }
     for (;;) {
       const length = left.length < LENGTHS ? 0 : left.readUInt32BE(0);
       if (length > this.most) throw new BadMessage('too long');
@@ -52,6 +61,7 @@ export class MessageReader {
     }
     // A copy, lest a few octets keep all that was read with them.
     this.#kept = Buffer.from(left);
+    left.fill(0);
   }
 }
 

@@ -195,6 +195,18 @@ test.each(['fe80::1%eth0.100', '::1', '2001:db8::1', 'unknown'])(
   },
 );
 
+test('nothing is done any more that came with the nonsense', async () => {
+  const world = workerWorld();
+  await enter(world);
+  const [about, octets] = guess();
+  const calls = [{ call: 'shell' }, { call: 'enter', address: FROM }, { call: 'begin', ...about }];
+  const frames = calls.map((head, number) => encodeMessage({ ...head, number }, octets));
+  const told = encodeMessage({ tell: 'leave', place: 0 });
+  world.ends[0].write(Buffer.concat([...frames, told]));
+  await cutOff(world, 'no such call', undefined);
+  expect([world.asked, world.heard, world.admission.total]).toEqual([[], [], 1]);
+});
+
 describe('no harm to the supervisor', () => {
   test('a call without a number', async () => {
     const world = workerWorld();

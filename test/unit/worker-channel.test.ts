@@ -30,6 +30,17 @@ test('messages come out as they went in, however the stream is cut', () => {
   }
 });
 
+test('of a message that came in pieces nothing stays but what its receiver has, and wipes', () => {
+  const stream = encodeMessage({ call: 'a' }, octets('secret'));
+  for (let at = 1; at < stream.length; at++) {
+    const reader = new MessageReader(1000);
+    const chunks = [stream.subarray(0, at), stream.subarray(at)].map(part => Buffer.from(part));
+    const got: string[] = [];
+    for (const chunk of chunks) reader.read(chunk, message => got.push(`${message.octets}`));
+    expect([got, ...chunks]).toEqual([['secret'], Buffer.alloc(at), Buffer.alloc(stream.length - at)]);
+  }
+});
+
 const frame = (text: string, headLength = text.length, length = text.length) => {
   const lengths = Buffer.alloc(8);
   lengths.writeUInt32BE(length, 0);
