@@ -76,6 +76,28 @@ test.each([SCAN_CHUNK - 1, SCAN_CHUNK, SCAN_CHUNK + 1, 2 * SCAN_CHUNK])('a file 
   expect(extents(await file.scan({ from: start, size }))).toEqual(rest);
 });
 
+test.each(['\n', '\r\n'])(
+  'a From_ line at every place around the end of a chunk, lines ending in %j',
+  async end => {
+    const from = FROM.replace('\n', end);
+    const before = Buffer.from(`${from}A: b${end}${end}x${end}${end}${from}A: b${end}${end}`, 'latin1');
+    // The last body begins with an empty line, so that what begins like a From_ line follows at once.
+    const after = Buffer.from(
+      `${end}${from}A: b${end}${end}x${end}${end}${from}${end}${end}From x${end}`,
+      'latin1',
+    );
+    const content = Buffer.alloc(SCAN_CHUNK + 200, `F${end}`).fill('x', 0, SCAN_CHUNK - 1000);
+    const file = await opened(content, nodeIo, kernel);
+    for (let at = SCAN_CHUNK - 2 * after.length; at <= SCAN_CHUNK + 8; at++) {
+      // A line end before it, wherever the pattern is cut.
+      const octets = Buffer.concat([before, content.subarray(0, at - before.length - end.length)]);
+      const whole = Buffer.concat([octets, Buffer.from(end), after]);
+      writeFileSync(file.path, whole);
+      expect([at, extents(await file.scan({ size: whole.length }))]).toEqual([at, extents(scan(whole))]);
+    }
+  },
+);
+
 test('a file that is shorter or longer than the caller knows', async () => {
   const content = mail(3 * SCAN_CHUNK, 5);
   const file = await opened(content, nodeIo, kernel);
