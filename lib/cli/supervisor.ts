@@ -5,8 +5,8 @@
  * is killed: what it was writing is in its journal, and who waits for it would wait for ever.
  *
  * Invariants: the supervisor accepts no connection and parses nothing that a client sends; a worker never has
- * been root, and none of these processes can trace another; none outlives the supervisor but to finish what it has
- * begun, and none that answers is killed.
+ * been root, and none of these processes can trace another, once that has loaded what hides it; none outlives the
+ * supervisor but to finish what it has begun, and none that answers and makes sense is killed.
  */
 import { serialize } from 'node:v8';
 import type { Settings } from '../config.js';
