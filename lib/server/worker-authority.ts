@@ -7,11 +7,11 @@
  * none of ours would say is not listened to any more.
  */
 import type { Duplex } from 'node:stream';
-import type { Challenger, Peer } from '../pop3/ports.js';
+import type { Challenger } from '../pop3/ports.js';
 import type { ConnectionLimits, MaybeLater } from './limits.js';
 import type { LocalLogins } from './logins.js';
 import { type Answer, Channel } from './worker-channel.js';
-import { addressOf, portOf, WorkerConnection } from './worker-connection.js';
+import { addressOf, peerAt, WorkerConnection } from './worker-connection.js';
 import { readCredentials, scramMethodOf } from './worker-credentials.js';
 import { BadMessage, countOf, type Head } from './worker-frames.js';
 
@@ -122,13 +122,9 @@ export class WorkerAuthority {
 
   /** What anybody who connects is told; the answer is no secret, and no guess. */
   async #scramChallenge(head: Head, user: Buffer): Promise<Answer> {
-    const via = head.via === undefined ? {} : { via: addressOf(head, 'via') };
-    const peer: Peer = { address: addressOf(head, 'address'), port: portOf(head), ...via };
-    const { salt, iterations } = await this.shared.authenticator.scramChallenge(
-      scramMethodOf(head),
-      user,
-      peer,
-    );
+    const peer = peerAt(addressOf(head, 'address'), head);
+    const { authenticator } = this.shared;
+    const { salt, iterations } = await authenticator.scramChallenge(scramMethodOf(head), user, peer);
     return { head: { iterations }, octets: salt };
   }
 }

@@ -9,6 +9,7 @@
  */
 import { isIP } from 'node:net';
 import type { Credentials } from '../pop3/authorization.js';
+import type { Peer } from '../pop3/ports.js';
 import type { LocalPlace } from './limits.js';
 import type { LocalLogins, LoginAttempt } from './logins.js';
 import { countedAs } from './throttle.js';
@@ -47,13 +48,12 @@ export class WorkerConnection {
     return refused;
   }
 
-  /** @param head may have the `port` of the client and the front end it came `via` */
+  /** @param head as `peerAt` has it */
   begin(logins: LocalLogins, head: Head, credentials: Credentials): Answer | Promise<Answer> {
     const { address } = this;
     if (address === undefined) throw new BadMessage('a login from no address');
     if (this.#waiting || this.#checking || this.#leaveUser) throw new BadMessage('a second login at a time');
-    const via = head.via === undefined ? {} : { via: addressOf(head, 'via') };
-    const attempt = logins.begin({ address, port: portOf(head), ...via }, credentials);
+    const attempt = logins.begin(peerAt(address, head), credentials);
     if (attempt === undefined) return { head: { full: true } };
     const wait = Math.ceil(attempt.wait);
     if (wait === 0) return this.#check(attempt, credentials);
@@ -131,9 +131,9 @@ export function addressOf(head: Head, key: string): string {
   return address;
 }
 
-/** @throws BadMessage */
-export function portOf(head: Head): number {
+/** The client at an address. @param head may have the front end it came `via`. @throws BadMessage */
+export function peerAt(address: string, head: Head): Peer {
   const port = countOf(head, 'port');
   if (port > 65_535) throw new BadMessage('port is none');
-  return port;
+  return { address, port, ...(head.via !== undefined && { via: addressOf(head, 'via') }) };
 }
