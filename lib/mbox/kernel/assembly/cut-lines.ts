@@ -1,4 +1,5 @@
 /** Where so many lines end, at the speed of the memory: the twin is `afterLines` of ../../line-ends.ts. */
+import { octetsEqual } from './octets-equal';
 
 const LF: u8 = 10;
 
@@ -10,7 +11,7 @@ export function afterLines(start: usize, end: usize, lines: u32): usize {
   let left = lines;
   let at = start;
   while (left > 0 && at < end) {
-    let ends = lineEnds(at);
+    let ends = octetsEqual(at, LF);
     if (end - at < 16) ends &= (1 << (<u32>(end - at))) - 1;
     const found = <u32>popcnt(ends);
     if (found < left) {
@@ -29,13 +30,8 @@ export function afterLines(start: usize, end: usize, lines: u32): usize {
 /** What follows the line at `start`, or `end`. */
 export function afterLine(start: usize, end: usize): usize {
   for (let at = start; at < end; at += 16) {
-    const ends = lineEnds(at);
+    const ends = octetsEqual(at, LF);
     if (ends !== 0) return min(end, at + <usize>ctz(ends) + 1);
   }
   return end;
-}
-
-/** One bit for each LF among sixteen octets. */
-function lineEnds(at: usize): u32 {
-  return i8x16.bitmask(i8x16.eq(v128.load(at), i8x16.splat(LF)));
 }

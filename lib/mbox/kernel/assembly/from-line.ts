@@ -2,6 +2,7 @@
  * Whether a From_ line is of the form that almost all have, with the date of asctime(3): `Sat Jan  3 01:05:34
  * 1996`. The twin, `isFromLine`, takes these and others.
  */
+import { afterLine } from './cut-lines';
 
 const LF: u8 = 10;
 const CR: u8 = 13;
@@ -22,19 +23,12 @@ export function isFrom(at: usize): bool {
 export function afterFromLine(start: usize, end: usize): usize {
   if (start + 5 + DATE >= end || !isFrom(start)) return 0;
   const most = min(end, start + LONGEST + 2);
-  let block = start + 5;
-  while (block < most && lineEnds(block) === 0) block += 16;
-  const lf = block + <usize>ctz(lineEnds(block));
-  if (lf >= most) return 0;
+  const lf = afterLine(start + 5, most) - 1;
+  if (load<u8>(lf) !== LF) return 0;
   const last = load<u8>(lf - 1) === CR ? lf - 1 : lf;
   const date = last - DATE;
   if (date < start + 5 || last - start > LONGEST || load<u8>(date - 1) !== SPACE || !isDate(date)) return 0;
   return lf + 1;
-}
-
-/** One bit for each LF among sixteen octets. */
-export function lineEnds(block: usize): i32 {
-  return i8x16.bitmask(i8x16.eq(v128.load(block), i8x16.splat(LF)));
 }
 
 function isDate(at: usize): bool {

@@ -4,6 +4,7 @@
  */
 import { crc32 } from './crc';
 import { VOLATILE_FIELDS, VOLATILE_FIRSTS } from './layout';
+import { octetsEqual } from './octets-equal';
 
 const LF: u8 = 10;
 const CR: u8 = 13;
@@ -79,11 +80,6 @@ export function gatherIdentity(
   const endsLine = stop === from || load<u8>(stop - 1) === LF;
   if (stop - from < DIGESTED && !endsLine) store<u8>(to++, LF);
   return <i32>(to - into);
-}
-
-/** One bit for each such octet among sixteen. */
-function octetsEqual(block: usize, octet: u8): u32 {
-  return i8x16.bitmask(i8x16.eq(v128.load(block), i8x16.splat(octet)));
 }
 
 /** Writes up to fifteen octets more. @returns where it ends */

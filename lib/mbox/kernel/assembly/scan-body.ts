@@ -4,6 +4,7 @@
  * loaded again: that costs less than to shift them out of what is loaded.
  */
 import { RESULT } from './layout';
+import { octetsEqual } from './octets-equal';
 
 const LF: u8 = 10;
 const CR: u8 = 13;
@@ -76,12 +77,9 @@ export function scanBody(start: usize, end: usize, before: u32): usize {
 
 /** One bit for each of the 64 octets at `at` that is `octet`. */
 function marks(at: usize, octet: u8): u64 {
-  const wanted = i8x16.splat(octet);
-  const a = i8x16.bitmask(i8x16.eq(v128.load(at), wanted));
-  const b = i8x16.bitmask(i8x16.eq(v128.load(at, 16), wanted));
-  const c = i8x16.bitmask(i8x16.eq(v128.load(at, 32), wanted));
-  const d = i8x16.bitmask(i8x16.eq(v128.load(at, 48), wanted));
-  return <u64>(<u32>(a | (b << 16))) | ((<u64>(<u32>(c | (d << 16)))) << 32);
+  const low = octetsEqual(at, octet) | (octetsEqual(at + 16, octet) << 16);
+  const high = octetsEqual(at + 32, octet) | (octetsEqual(at + 48, octet) << 16);
+  return <u64>low | ((<u64>high) << 32);
 }
 
 function sum(counts: v128): u32 {

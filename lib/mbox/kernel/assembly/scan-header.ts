@@ -3,8 +3,8 @@
  * and `HeaderFilter`.
  */
 import { crc32 } from './crc';
-import { lineEnds } from './from-line';
 import { FIRST_OCTETS, HIDDEN_FIELDS, RESULT } from './layout';
+import { octetsEqual } from './octets-equal';
 
 const LF: u8 = 10;
 const CR: u8 = 13;
@@ -20,7 +20,7 @@ export function scanHeader(start: usize, end: usize, crc: u32): usize {
   let octets: u32 = 0;
   let hiding = false;
   let block = start;
-  let ends = lineEnds(block);
+  let ends = octetsEqual(block, LF);
   for (let line = start; line < end; ) {
     const first = load<u8>(line);
     const empty: usize = first === LF ? 1 : first === CR && load<u8>(line, 1) === LF ? 2 : 0;
@@ -39,7 +39,7 @@ export function scanHeader(start: usize, end: usize, crc: u32): usize {
     while (ends === 0) {
       block += 16;
       if (block >= end) return 0;
-      ends = lineEnds(block);
+      ends = octetsEqual(block, LF);
     }
     const lf = block + <usize>ctz(ends);
     if (lf >= end) return 0;
