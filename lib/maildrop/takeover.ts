@@ -62,7 +62,7 @@ class Held {
     this.released = resolve;
   });
 
-  constructor(readonly claim: Claim) {}
+  constructor(public claim: Claim | undefined) {}
 }
 
 /** Those that have a socket: it goes with the process. */
@@ -119,6 +119,8 @@ export class Takeover {
       },
       release: () => {
         this.#held.delete(name);
+        // What old tables of the Map lead to is not collected soon (`Roster`).
+        held.claim = undefined;
         if (this.#held.size === 0) this.#leave();
         return held.released;
       },
@@ -268,7 +270,7 @@ export class Takeover {
     for (let turn = 0; turn < 2; turn++) await new Promise(resolve => setImmediate(resolve));
     const held = this.#held.get(name);
     if (held === undefined) return true;
-    if (held.state === 'open') {
+    if (held.state === 'open' && held.claim !== undefined) {
       const { account, peer, holder } = held.claim;
       const silent = holder.silence();
       if (silent < this.after || gone()) return false;

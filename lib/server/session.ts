@@ -22,6 +22,7 @@ import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { isLocal } from './peer.js';
 import { Refusals } from './refusals.js';
+import { Roster } from './roster.js';
 import { authPorts, provableOnce } from './sasl.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
 import { SessionLog } from './session-log.js';
@@ -76,22 +77,21 @@ export async function serve(
   const connection = new Connection(stream, patienceOf(services.settings), services.askKernel);
   const { signal } = options;
   if (signal?.aborted) connection.stop();
-  const stoppable = signal && stoppableBy(signal);
-  stoppable?.add(connection);
+  const remove = signal && stoppableBy(signal).add(connection);
   try {
     await new Session(connection, peer, services, options).run();
   } finally {
-    stoppable?.delete(connection);
+    remove?.();
   }
 }
 
 /** One signal stops all sessions of a server. To take one of many listeners from it would be to look for it. */
-const CONNECTIONS = new WeakMap<AbortSignal, Set<Connection>>();
+const CONNECTIONS = new WeakMap<AbortSignal, Roster<Connection>>();
 
-function stoppableBy(signal: AbortSignal): Set<Connection> {
+function stoppableBy(signal: AbortSignal): Roster<Connection> {
   const known = CONNECTIONS.get(signal);
   if (known !== undefined) return known;
-  const connections = new Set<Connection>();
+  const connections = new Roster<Connection>();
   CONNECTIONS.set(signal, connections);
   const stop = () => {
     for (const connection of connections) connection.stop();

@@ -14,6 +14,7 @@ import { type Admission, ConnectionLimits, type Place } from './limits.js';
 import { peerOf } from './peer.js';
 import { READ_AHEAD, RECEIVE_BUFFER } from './received.js';
 import { RefusalLog } from './refusal-log.js';
+import { Roster } from './roster.js';
 import { type SessionServices, serve, type TlsOffer } from './session.js';
 import { descriptorOf, KEEPALIVE_AFTER } from './socket.js';
 
@@ -50,9 +51,16 @@ interface Accepted {
   readonly tls: TlsOffer | undefined;
 }
 
+/** A connection that was accepted. */
+interface Served {
+  readonly socket: Socket;
+  /** Its session has released its maildrop. */
+  readonly over: Promise<void>;
+}
+
 export class TcpServer {
   readonly #servers: Server[] = [];
-  readonly #sessions = new Map<Socket, Promise<void>>();
+  readonly #sessions = new Roster<Served>();
   readonly #draining = new AbortController();
   readonly #limits: Admission;
   readonly #frontEnds: Networks;
@@ -161,7 +169,7 @@ export class TcpServer {
     this.#idle?.close();
     for (const { socket } of this.#waiting ?? []) socket.destroy();
     const cut = setTimeout(() => this.cut(), grace);
-    await Promise.all(this.#sessions.values());
+    await Promise.all(Array.from(this.#sessions, ({ over }) => over));
     clearTimeout(cut);
     this.#refusals.close();
     await Promise.all(closed);
@@ -169,16 +177,16 @@ export class TcpServer {
 
   /** Cuts every connection that is left. A session in the UPDATE state finishes it all the same. */
   cut(): void {
-    for (const socket of this.#sessions.keys()) socket.destroy();
+    for (const { socket } of this.#sessions) socket.destroy();
   }
 
   #accept(accepted: Accepted): void {
     const { socket } = accepted;
-    const session = this.#admit(accepted).finally(() => {
-      this.#sessions.delete(socket);
+    const over = this.#admit(accepted).finally(() => {
+      remove();
       this.#idle?.look();
     });
-    this.#sessions.set(socket, session);
+    const remove = this.#sessions.add({ socket, over });
   }
 
   async #admit(accepted: Accepted): Promise<void> {

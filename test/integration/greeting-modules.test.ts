@@ -81,6 +81,7 @@ const THEN = [
   'lib/server/output',
   'lib/server/peer',
   'lib/server/refusals',
+  'lib/server/roster',
   'lib/server/sasl',
   'lib/server/send',
   'lib/server/session',
