@@ -28,11 +28,17 @@ const OURS_ALONE = [
   'WATCHDOG_USEC',
 ];
 
+/**
+ * A worker is one of as many processes as there are processors, or more: V8's four threads that help to collect and to
+ * compile would be in each other's way, and in that of the other workers. What our own command line says comes later.
+ */
+const ONE_HELPER = '--v8-pool-size=1';
+
 /** @throws Error when it cannot be started */
 export function startWorker(script: string, sockets: readonly number[]): WorkerProcess {
   const env = { ...process.env };
   for (const name of OURS_ALONE) delete env[name];
-  const child = spawn(process.execPath, [...process.execArgv, script], {
+  const child = spawn(process.execPath, [ONE_HELPER, ...process.execArgv, script], {
     stdio: ['ignore', 'ignore', 'inherit', 'pipe', ...sockets],
     env,
   });
