@@ -30,15 +30,20 @@ const OURS_ALONE = [
 
 /**
  * A worker is one of as many processes as there are processors, or more: V8's four threads that help to collect and to
- * compile would be in each other's way, and in that of the other workers. What our own command line says comes later.
+ * compile would be in each other's way, and in that of the other workers.
  */
 const ONE_HELPER = '--v8-pool-size=1';
+
+/** None of ours where the sysadmin says how many; what our own command line says comes later, and counts. */
+function helpers({ NODE_OPTIONS = '' }: NodeJS.ProcessEnv): string[] {
+  return /--v8[-_]pool[-_]size/.test(NODE_OPTIONS) ? [] : [ONE_HELPER];
+}
 
 /** @throws Error when it cannot be started */
 export function startWorker(script: string, sockets: readonly number[]): WorkerProcess {
   const env = { ...process.env };
   for (const name of OURS_ALONE) delete env[name];
-  const child = spawn(process.execPath, [ONE_HELPER, ...process.execArgv, script], {
+  const child = spawn(process.execPath, [...helpers(env), ...process.execArgv, script], {
     stdio: ['ignore', 'ignore', 'inherit', 'pipe', ...sockets],
     env,
   });

@@ -119,7 +119,7 @@ export class Takeover {
       },
       release: () => {
         this.#held.delete(name);
-        // What old tables of the Map lead to is not collected soon (`Roster`).
+        // An old table of the Map, which V8 may keep for long, leads to `held`, but no further.
         held.claim = undefined;
         if (this.#held.size === 0) this.#leave();
         return held.released;

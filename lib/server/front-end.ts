@@ -5,11 +5,11 @@
  * Invariants: nothing is sent before the header is complete; a connection without one is cut; what came
  * behind the header stays in the stream, for POP3 or TLS.
  */
-import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import type { Log } from '../log.js';
 import type { Peer } from '../pop3/ports.js';
 import { BadProxyHeader, type ProxyHeader, parseProxyHeader } from './proxy-protocol.js';
+import { stoppableBy } from './stoppable.js';
 
 /**
  * Reads the header.
@@ -45,7 +45,7 @@ function readHeader(
     let received: Buffer = Buffer.alloc(0);
     const over = () => {
       clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
+      remove();
       stream.off('readable', onReadable).off('end', onLost).off('close', onLost);
     };
     const fail = (error: BadProxyHeader) => {
@@ -76,9 +76,7 @@ function readHeader(
     };
     const timer = setTimeout(() => fail(new BadProxyHeader('timeout')), timeout);
     stream.on('readable', onReadable).on('end', onLost).on('close', onLost);
-    // One signal for all connections of a server; Node 20 warns of a leak at the eleventh.
-    setMaxListeners(0, signal);
-    signal.addEventListener('abort', onAbort);
+    const remove = stoppableBy(signal).add({ stop: onAbort });
     if (stream.destroyed || signal.aborted) onAbort();
   });
 }

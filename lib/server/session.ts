@@ -22,11 +22,11 @@ import { attemptLogin } from './login.js';
 import { Output } from './output.js';
 import { isLocal } from './peer.js';
 import { Refusals } from './refusals.js';
-import { Roster } from './roster.js';
 import { authPorts, provableOnce } from './sasl.js';
 import { sendMessage, sendReply, type Wire } from './send.js';
 import { SessionLog } from './session-log.js';
 import type { SessionServices, SessionSettings, TlsOffer } from './session-services.js';
+import { stoppableBy } from './stoppable.js';
 
 export {
   DEFAULT_SESSION_SETTINGS,
@@ -83,21 +83,6 @@ export async function serve(
   } finally {
     remove?.();
   }
-}
-
-/** One signal stops all sessions of a server. To take one of many listeners from it would be to look for it. */
-const CONNECTIONS = new WeakMap<AbortSignal, Roster<Connection>>();
-
-function stoppableBy(signal: AbortSignal): Roster<Connection> {
-  const known = CONNECTIONS.get(signal);
-  if (known !== undefined) return known;
-  const connections = new Roster<Connection>();
-  CONNECTIONS.set(signal, connections);
-  const stop = () => {
-    for (const connection of connections) connection.stop();
-  };
-  signal.addEventListener('abort', stop, { once: true });
-  return connections;
 }
 
 /** A silence that another session may end is looked at twice, but not more often than each second. */

@@ -51,10 +51,10 @@ interface Accepted {
   readonly tls: TlsOffer | undefined;
 }
 
-/** A connection that was accepted. */
+/** One that is served, or refused. */
 interface Served {
   readonly socket: Socket;
-  /** Its session has released its maildrop. */
+  /** It is over, and all it held released. */
   readonly over: Promise<void>;
 }
 

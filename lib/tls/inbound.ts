@@ -61,21 +61,20 @@ export class HeldByTls implements Inbound {
   tooMuch: () => void = () => {};
   #most = LIMIT;
   #held = 0;
-  readonly #counter: object;
   /** Taken from the kernel, and given as plaintext, at the last look. */
   #taken: number;
   #given = 0;
   #handshake = true;
+  /** What is looked at, as long as it is. */
+  #connection: { readonly tls: TLSSocket; readonly counter: object } | undefined;
 
   /** @param stream below; one that is no socket is not looked at */
-  constructor(
-    stream: Duplex,
-    private readonly tls: TLSSocket,
-  ) {
-    this.#counter = counterOf(stream);
-    this.#taken = octetsRead(this.#counter);
+  constructor(stream: Duplex, tls: TLSSocket) {
+    const counter = counterOf(stream);
+    this.#connection = { tls, counter };
+    this.#taken = octetsRead(counter);
     watched.add(this);
-    tls.once('close', () => watched.delete(this));
+    tls.once('close', () => this.#leave());
     if (!looking) look();
   }
 
@@ -87,24 +86,34 @@ export class HeldByTls implements Inbound {
 
   allow(most: number): void {
     this.#most = most;
-    if (most === Number.POSITIVE_INFINITY) watched.delete(this);
+    if (most === Number.POSITIVE_INFINITY) this.#leave();
   }
 
   look(): void {
-    const taken = octetsRead(this.#counter);
+    if (this.#connection === undefined) return;
+    const { tls, counter } = this.#connection;
+    const taken = octetsRead(counter);
     const now = taken - this.#taken;
     // Less, when it has been closed just now.
     if (now <= 0) return;
     this.#taken = taken;
-    const given = octetsRead(this.tls) - this.#given;
+    const given = octetsRead(tls) - this.#given;
     this.#given += given;
     this.#held += now - given;
     // What had been read before was of the record whose plaintext it has given now.
     if (given > 0) this.#held = Math.max(0, Math.min(this.#held, now));
-    const waiting = this.#handshake ? 0 : this.tls.readableLength;
+    const waiting = this.#handshake ? 0 : tls.readableLength;
     if (this.#held + waiting <= this.#most) return;
+    const { tooMuch } = this;
+    this.#leave();
+    tooMuch();
+  }
+
+  /** It is not looked at any more. An old table of the Set, which V8 may keep for long, leads to this, but no further. */
+  #leave(): void {
     watched.delete(this);
-    this.tooMuch();
+    this.#connection = undefined;
+    this.tooMuch = () => {};
   }
 }
 

@@ -89,6 +89,7 @@ const THEN = [
   'lib/server/session-services',
   'lib/server/silence',
   'lib/server/socket',
+  'lib/server/stoppable',
   'lib/server/throttle',
   'lib/services',
 ];

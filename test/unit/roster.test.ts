@@ -1,3 +1,5 @@
+import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { Roster } from '../../lib/server/roster.js';
 
@@ -31,7 +33,7 @@ test('has who came and has not gone', () => {
 test.each([
   ['first to last', [0, 1, 2]] as const,
   ['last to first', [2, 1, 0]] as const,
-  ['at random', [1, 0, 2]] as const,
+  ['the middle one first', [1, 0, 2]] as const,
 ])('is empty when all have gone, %s, and is used again', (_, order) => {
   const roster = new Roster<Named>();
   const leave = named('a', 'b', 'c').map(member => roster.add(member));
@@ -73,4 +75,46 @@ test('has the same as a Set after any coming and going', () => {
     }
     if (n % 50 === 0) expect(present(roster)).toBe([...set].sort().join(' '));
   }
+});
+
+test('going twice takes nobody else out', () => {
+  const roster = new Roster<Named>();
+  const [, leaveB] = named('a', 'b').map(member => roster.add(member));
+  leaveB!();
+  roster.add({ name: 'c' });
+  leaveB!();
+  expect(present(roster)).toBe('a c');
+});
+
+/** Octets of what was there before the last collection. */
+function grownOld(): number {
+  return getHeapSpaceStatistics()
+    .filter(({ space_name: name }) => ['old_space', 'large_object_space'].includes(name))
+    .reduce((sum, { space_used_size: size }) => sum + size, 0);
+}
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
+test('while somebody stays, places are used again', () => {
+  const roster = new Roster<Named>();
+  roster.add({ name: 'a' });
+  gc();
+  const before = grownOld();
+  for (let n = 0; n < 1_000_000; n++) roster.add({ name: 'b' })();
+  gc();
+  expect((grownOld() - before) / 1e6).toBeLessThan(1);
+  expect(present(roster)).toBe('a');
+});
+
+test('the room that many took is given back when all have gone', () => {
+  const roster = new Roster<Named>();
+  gc();
+  const before = grownOld();
+  const leaving = Array.from({ length: 300_000 }, () => roster.add({ name: 'a' }));
+  for (const leave of leaving) leave();
+  leaving.length = 0;
+  gc();
+  expect((grownOld() - before) / 1e6).toBeLessThan(1);
+  expect(present(roster)).toBe('');
 });
