@@ -180,11 +180,13 @@ describe('a front end without a header', () => {
   });
 
   test('at a shutdown: cut at once', async () => {
-    const { tcp, behind } = await start();
+    const { world, tcp, behind } = await start();
     const client = await behind(V1.slice(0, 9));
     await vi.waitFor(() => expect(tcp.connections).toBe(1), PATIENCE);
     await tcp.close(60_000);
     expect(await client.rest()).toBe('');
+    // And not because it came too late.
+    expect(world.logged.join('\n')).toMatch(/^debug 127\.0\.0\.2 bad-proxy-header reason=none$/m);
   });
 });
 
