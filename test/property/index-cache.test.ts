@@ -51,6 +51,19 @@ const step = fc.oneof(
   },
 );
 
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+/** Found by chance: a line taken from one message and a line put into the next leave what follows where it was. */
+const SAME_PLACE: Step[] = [
+  { does: 'edit', at: 10, body: '' },
+  { does: 'session', uidl: false },
+  { does: 'flag', at: 0, flag: '' },
+  { does: 'append', body: '', flag: '' },
+  { does: 'edit', at: 5, body: 'From here\n' },
+  { does: 'swap flags', at: 0 },
+  { does: 'append', body: '', flag: '' },
+];
+
 test('any sequence of deliveries, mail readers and sessions: the answers are those of a fresh scan', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async steps => {
@@ -59,13 +72,15 @@ test('any sequence of deliveries, mail readers and sessions: the answers are tho
       const spool = spoolWith(mail.map(text).join(''));
       // A server that lives on remembers small mailboxes.
       const server = await mailSpool(spool, { indexCache: 2 ** 40 });
+      let rewritten = false;
       for (const one of steps) {
         if (one.does === 'append') {
           const fresh = { id: id++, body: one.body, flag: one.flag };
           mail.push(fresh);
           appendFileSync(spool.mailbox, text(fresh));
         } else if (one.does === 'session') {
-          await compareSessions(spool, server, one.uidl);
+          await compareSessions(spool, server, one.uidl, rewritten);
+          rewritten = false;
         } else if (one.does === 'delete') {
           const marks = new Set(one.at.map(n => n % Math.max(1, mail.length)));
           const maildrop = await (one.remembering ? openIn(server) : openAlice(spool, CACHED));
@@ -75,12 +90,13 @@ test('any sequence of deliveries, mail readers and sessions: the answers are tho
           expect(spool.content()).toBe(mail.map(text).join(''));
         } else if (mail.length > 0) {
           rewrite(mail, one);
+          rewritten = true;
           writeFileSync(spool.mailbox, mail.map(text).join(''));
         }
       }
-      await compareSessions(spool, server, true);
+      await compareSessions(spool, server, true, rewritten);
     }),
-    { seed: SEED, numRuns: 20 },
+    { seed: SEED, numRuns: 20, examples: [[SAME_PLACE]] },
   );
 });
 
@@ -102,9 +118,22 @@ function rewrite(mail: Mail[], one: Rewriting): void {
   }
 }
 
-async function compareSessions(spool: Spool, server: MailSpool, uidl: boolean): Promise<void> {
+/**
+ * @param rewritten whether others have changed messages since the last session: then it may turn out that the index is
+ * not theirs after the client was told of it; that session ends, and the next is right
+ */
+async function compareSessions(
+  spool: Spool,
+  server: MailSpool,
+  uidl: boolean,
+  rewritten: boolean,
+): Promise<void> {
   const told = await answers(spool, {}, uidl);
-  expect(await answers(spool, CACHED, uidl)).toEqual(told);
+  const cached = await answers(spool, CACHED, uidl).catch(error => {
+    if (!rewritten || !(error instanceof Unavailable) || !error.fatal) throw error;
+    return answers(spool, CACHED, uidl);
+  });
+  expect(cached).toEqual(told);
   // Twice, with enough time for what is read to be remembered.
   await sleep(SETTLED);
   for (let n = 0; n < 2; n++) expect(await answersOf(await openIn(server), uidl)).toEqual(told);
