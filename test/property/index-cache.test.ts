@@ -16,6 +16,7 @@ import type { Maildrop } from '../../lib/pop3/ports.js';
 import { BUSY, message, messages, type Spool, spoolWith } from '../support/mailbox.js';
 import { mailSpool, type Overrides, openAlice, PEER } from '../support/maildrop.js';
 import { collect } from '../support/message-reader.js';
+import { runs } from '../support/runs.js';
 
 const SEED = 19960103;
 /** Longer than the clock of any file system takes to tick. */
@@ -96,7 +97,7 @@ test('any sequence of deliveries, mail readers and sessions: the answers are tho
       }
       await compareSessions(spool, server, true, rewritten);
     }),
-    { seed: SEED, numRuns: 20, examples: [[SAME_PLACE]] },
+    { ...runs(SEED, 20), examples: [[SAME_PLACE]] },
   );
 });
 
@@ -220,7 +221,7 @@ test('a hostile index with a right checksum: nothing crashes or hangs, and what 
         expect(possible).toContain(left);
       },
     ),
-    { seed: SEED, numRuns: 60 },
+    runs(SEED, 60),
   );
 });
 

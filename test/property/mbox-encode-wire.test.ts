@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { encodeWire, encodeWireBy, startOfMessage, type WireState } from '../../lib/mbox/encode-wire.js';
 import { METADATA } from '../../lib/mbox/metadata.js';
 import { requireKernel } from '../support/oracle-tools.js';
+import { runs } from '../support/runs.js';
 
 const kernel = requireKernel();
 const SEED = 19821213;
@@ -139,7 +140,7 @@ test('the kernel encodes what its twin does, for every cutting and every room', 
       if (given.length < octets.length - 200) seen.cut++;
       if (/^status:/im.test(octets.toString('latin1')) && !/^status:/im.test(given)) seen.hidden++;
     }),
-    { seed: SEED, numRuns: 4000 },
+    runs(SEED, 4000),
   );
   for (const count of Object.values(seen)) expect(count).toBeGreaterThan(20);
 });

@@ -11,6 +11,7 @@ import { possibleIndex } from '../../lib/mbox/possible-index.js';
 import { NotMbox, Scanner } from '../../lib/mbox/scanner.js';
 import { cutting, FROM, mailbox, pieces } from '../support/nasty-mailboxes.js';
 import { type Cutting, extents, requireKernel, scan, scanFast } from '../support/oracle-tools.js';
+import { runs, TIMES } from '../support/runs.js';
 
 const SEED = 19880301;
 const kernel = requireKernel();
@@ -103,11 +104,11 @@ const wide: fc.Arbitrary<Cutting> = fc.oneof(
 );
 
 test('scan: nasty mailboxes', () => {
-  fc.assert(fc.property(mailbox, fc.oneof(cutting, wide), same), { seed: SEED, numRuns: 600 });
+  fc.assert(fc.property(mailbox, fc.oneof(cutting, wide), same), runs(SEED, 600));
 });
 
 test('scan: messages', () => {
-  fc.assert(fc.property(messages, fc.oneof(wide, fc.constant([65536])), same), { seed: SEED, numRuns: 1000 });
+  fc.assert(fc.property(messages, fc.oneof(wide, fc.constant([65536])), same), runs(SEED, 1000));
 });
 
 test('scan: more messages than a kernel takes at a time, cut everywhere around the last', () => {
@@ -127,7 +128,7 @@ test('scan: as few messages at a time as one likes', () => {
       expect(indexed(() => scan(file, cutting, most))).toEqual(expected);
       expect(indexed(() => scanFast(kernel, file, cutting, most))).toEqual(expected);
     }),
-    { seed: SEED, numRuns: 500 },
+    runs(SEED, 500),
   );
 });
 
@@ -146,11 +147,11 @@ test('scan: no call goes through many more messages than it was asked to', () =>
 });
 
 test('scan: long bodies', () => {
-  fc.assert(fc.property(longBody, wide, same), { seed: SEED, numRuns: 800 });
+  fc.assert(fc.property(longBody, wide, same), runs(SEED, 800));
 });
 
 test('scan: headers', () => {
-  fc.assert(fc.property(headers, fc.oneof(wide, fc.constant([65536])), same), { seed: SEED, numRuns: 1500 });
+  fc.assert(fc.property(headers, fc.oneof(wide, fc.constant([65536])), same), runs(SEED, 1500));
 });
 
 test('CRC-32 is that of zlib, of any length from any address', () => {
@@ -162,7 +163,7 @@ test('CRC-32 is that of zlib, of any length from any address', () => {
       const crc = kernel.exports.crc32(address + skew, address + skew + octets.length, value) >>> 0;
       expect(crc).toBe(crc32(octets, value));
     }),
-    { seed: SEED },
+    runs(SEED, 100),
   );
   kernel.memory.giveBack(slot);
 });
@@ -174,7 +175,7 @@ test('scan: any octets, of few kinds', () => {
       maxLength: 900,
     })
     .map(parts => Buffer.from(`${FROM}\n\n${parts.join('')}`, 'latin1'));
-  fc.assert(fc.property(octets, wide, same), { seed: SEED, numRuns: 800 });
+  fc.assert(fc.property(octets, wide, same), runs(SEED, 800));
 });
 
 test.each(['\n', '\r\n'])('scan: cut at every octet around a From_ line, lines ending in %j', end => {
@@ -245,10 +246,10 @@ test('rows read back: kernel and twin take the same ones, and say the same sum',
         if (twin) expect(twin.totalOctets).toBe(new MailboxIndex(offsets, small, start, hides).totalOctets);
       },
     ),
-    { seed: SEED, numRuns: 3000 },
+    runs(SEED, 3000),
   );
-  expect(possible).toBeGreaterThan(1000);
-  expect(possible).toBeLessThan(2500);
+  expect(possible).toBeGreaterThan(1000 * TIMES);
+  expect(possible).toBeLessThan(2500 * TIMES);
 });
 
 test.each([1, 8191, 8192, 8193, 20_000])('%d rows read back, one of them wrong anywhere', count => {

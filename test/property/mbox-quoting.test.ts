@@ -7,6 +7,7 @@ import { expect, test } from 'vitest';
 import { fromLine, isFromLine, senderOfFromLine } from '../../lib/mbox/from-line.js';
 import { MessageEncoder, QUOTINGS, type Quoting } from '../../lib/mbox/quoting.js';
 import { Scanner } from '../../lib/mbox/scanner.js';
+import { runs } from '../support/runs.js';
 
 const SEED = 20020512;
 const ENVELOPE = 'From a@example.org Sat Jan  3 01:05:34 1996';
@@ -77,7 +78,7 @@ test.each(QUOTINGS)('%s: as a regular expression does it, whatever the cutting',
       expect(whole.text).toBe(lines === '' ? '' : `${lines.replace(TO_QUOTE[quoting], '>')}\n`);
       expect(encode(text, quoting, cuts)).toEqual(whole);
     }),
-    { seed: SEED, numRuns: 3000 },
+    runs(SEED, 3000),
   );
 });
 
@@ -95,7 +96,7 @@ test.each(QUOTINGS)('%s: one message to the scanner, and mboxrd can be undone', 
       if (quoting === 'mboxo') return;
       expect(encoded.slice(0, -1).replace(/(?<=^|\n)>(?=>*From )/g, '')).toBe(arrived(text));
     }),
-    { seed: SEED, numRuns: 3000 },
+    runs(SEED, 3000),
   );
 });
 
@@ -109,7 +110,7 @@ test('the From_ line of any sender at any time is one, and a single line', () =>
       expect(isFromLine(bytes, 0, bytes.length - 1)).toBe(true);
       expect(senderOfFromLine(bytes.toString())).toMatch(/^\S+$/);
     }),
-    { seed: SEED, numRuns: 2000 },
+    runs(SEED, 2000),
   );
 });
 

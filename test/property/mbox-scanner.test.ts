@@ -9,6 +9,7 @@ import { NotMbox } from '../../lib/mbox/scanner.js';
 import { cutting, mailbox } from '../support/nasty-mailboxes.js';
 import { oracle } from '../support/oracle.js';
 import { type Cutting, extents, identity, scan, wire } from '../support/oracle-tools.js';
+import { runs } from '../support/runs.js';
 
 const SEED = 20020512;
 /** The index as plain data, or the offset it was refused at. */
@@ -42,7 +43,7 @@ test('the index is the one of the oracle, for every cutting', () => {
         total: expected.messages.reduce((sum, m) => sum + m.octets, 0),
       });
     }),
-    { seed: SEED, numRuns: 3000 },
+    runs(SEED, 3000),
   );
 });
 
@@ -58,7 +59,7 @@ test('the wire form is the one of the oracle and as long as the index says, for 
         expect(sent.length).toBe(index.octets(i + 1));
       });
     }),
-    { seed: SEED, numRuns: 2000 },
+    runs(SEED, 2000),
   );
 });
 
@@ -75,7 +76,7 @@ test('TOP is the header, the empty line and the first lines of RETR, for every c
         expect(wire(file, index.extent(i + 1), pieces, lines).toString('latin1')).toBe(top.join(''));
       });
     }),
-    { seed: SEED, numRuns: 2000 },
+    runs(SEED, 2000),
   );
 });
 
@@ -88,7 +89,7 @@ test('an identity is the one of the oracle, for every cutting', () => {
       const got = expected.messages.map((_, i) => identity(file, index.extent(i + 1), pieces));
       expect(got).toEqual(expected.messages.map(m => m.identity));
     }),
-    { seed: SEED, numRuns: 2000 },
+    runs(SEED, 2000),
   );
 });
 
@@ -112,6 +113,6 @@ test('without CRs the wire form is the content without hidden fields', () => {
         expect(sent).toBe(raw === '' || raw.endsWith('\n') ? raw : `${raw}\n`);
       }
     }),
-    { seed: SEED, numRuns: 1000 },
+    runs(SEED, 1000),
   );
 });

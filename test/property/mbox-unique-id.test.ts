@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { assignUniqueIds, survivingOrdinals } from '../../lib/mbox/ordinals.js';
+import { runs } from '../support/runs.js';
 
 type Step = { deliver: string } | { remove: number };
 
@@ -36,6 +37,6 @@ test('unique-ids stay with their messages and differ from each other', () => {
         });
       }
     }),
-    { seed: 19961103, numRuns: 500 },
+    runs(19961103, 500),
   );
 });

@@ -13,6 +13,7 @@ import {
   MAX_FRAME,
   numberOf,
 } from '../../lib/host/pam-frames.js';
+import { runs } from '../support/runs.js';
 
 const QUESTION = {
   user: 'alice',
@@ -48,7 +49,7 @@ test('C44: any password, in any cutting, arrives as it is, with its number', () 
       expect(found).toEqual(questions);
     },
   );
-  fc.assert(run, { numRuns: 300 });
+  fc.assert(run, runs(20030901, 300));
 });
 
 test('answers of each kind; a reason is cut and printable', () => {
@@ -80,7 +81,7 @@ describe('what is no frame', () => {
         }
         expect(taken.every(isUserName)).toBe(true);
       }),
-      { numRuns: 1000 },
+      runs(20030901, 1000),
     );
   });
 

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { SECTOR } from '../../lib/maildrop/journal-format.js';
 import { decodeRanges, encodeRanges, LostSectors, mostEncoded } from '../../lib/maildrop/kept-ranges.js';
 import type { Range } from '../../lib/mbox/compaction.js';
+import { runs } from '../support/runs.js';
 
 /** Lengths of what goes and what stays, in turn, from `from` on; what comes last goes, or is nothing. */
 const files = fc
@@ -29,6 +30,7 @@ test('read back as they were written', () => {
     fc.property(files, ({ from, kept, oldSize }) => {
       expect(decodeRanges(from, oldSize, encodeRanges(from, kept))).toEqual(kept);
     }),
+    runs(512, 100),
   );
   const huge = [{ start: 2 ** 40, end: 2 ** 50 }];
   expect(decodeRanges(7, 2 ** 51, encodeRanges(7, huge))).toEqual(huge);
@@ -59,6 +61,7 @@ test('as octets, no more than is set aside for them', () => {
         expect(encodeRanges(from, delivered).length).toBeLessThanOrEqual(mostEncoded(all.length, at));
       },
     ),
+    runs(512, 100),
   );
 });
 
@@ -77,5 +80,6 @@ test('a sector is lost if an octet of it is in no range, and they are numbered i
         expect(sectors.indexOf(sector)).toBe(index < 0 ? undefined : index);
       }
     }),
+    runs(512, 100),
   );
 });

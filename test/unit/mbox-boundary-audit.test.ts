@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Audit, BoundaryAudit } from '../../lib/mbox/boundary-audit.js';
+import { runs } from '../support/runs.js';
 
 const FROM = 'From a@example.com Mon Jan  5 10:00:00 2026\n';
 
@@ -57,6 +58,6 @@ test('however the octets are cut', () => {
         expect(audit(text, cuts)).toEqual(audit(text));
       },
     ),
-    { seed: 5, numRuns: 300 },
+    runs(5, 300),
   );
 });

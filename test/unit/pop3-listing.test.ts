@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ScanListing, type Told } from '../../lib/pop3/listing.js';
+import { runs } from '../support/runs.js';
 
 function all(messages: number, told: Told, room: number): string {
   const listing = new ScanListing(messages, told);
@@ -35,6 +36,6 @@ test('numbers are spelled as String does it', () => {
     fc.property(fc.maxSafeNat(), size => {
       expect(all(1, () => size, 64)).toBe(`1 ${size}\r\n.\r\n`);
     }),
-    { seed: 1939, numRuns: 1000 },
+    runs(1939, 1000),
   );
 });

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { BrokenContent, LEAST_ROOM, Multiline } from '../../lib/pop3/multiline.js';
 import type { MessageReader } from '../../lib/pop3/ports.js';
 import { PieceReader } from '../support/message-reader.js';
+import { runs } from '../support/runs.js';
 
 function chunks(...texts: string[]): MessageReader {
   // A read of nothing is the end; pieces of nothing are none.
@@ -67,7 +68,7 @@ describe('multiline', () => {
         expect(unstuff(await wire(chunks(...pieces), content.length))).toBe(content);
       },
     );
-    await fc.assert(property, { seed: 1939, numRuns: 300 });
+    await fc.assert(property, runs(1939, 300));
   });
 
   test('content of dots only fills the room it was told to leave, and no more', async () => {

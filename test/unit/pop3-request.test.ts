@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BadRequest } from '../../lib/errors.js';
 import { type Line, LineReader, MAX_DISCARDED, MAX_LINE, parseRequest } from '../../lib/pop3/request.js';
+import { runs } from '../support/runs.js';
 
 function show(line: Line): string {
   return typeof line === 'string' ? `!${line}` : Buffer.from(line).toString('latin1');
@@ -109,7 +110,7 @@ describe('LineReader', () => {
           expect(read(chunks)).toEqual(slowly(octets));
         },
       ),
-      { seed: 1939, numRuns: 300 },
+      runs(1939, 300),
     );
   });
 
