@@ -20,6 +20,7 @@ import { mostEncoded } from './kept-ranges.js';
 import { type LockMailbox, mailboxLocker } from './locks.js';
 import { MailboxAccess } from './mailbox-access.js';
 import { MboxMaildrop } from './maildrop.js';
+import { turnToBegin } from './others-turn.js';
 import { logRecovery } from './recovery.js';
 import { DiskFailure } from './redo.js';
 import { type Remembered, SessionFiles } from './session-files.js';
@@ -87,6 +88,8 @@ export class Spool {
    * @throws Unavailable IN-USE, SYS/TEMP or SYS/PERM
    */
   async open(account: Account, peer: Peer, holder: Holder): Promise<Maildrop> {
+    const later = turnToBegin();
+    if (later) await later;
     const { becomeOwner } = this.deps;
     const lately = this.#path.lately();
     const mailboxPath = `${typeof lately === 'string' ? lately : await lately}/${account.user}`;
